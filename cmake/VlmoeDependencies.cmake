@@ -1,0 +1,28 @@
+# Every outside library, found once. A required one that is missing is named with its Debian package; an optional one has a
+# none_*.c twin that is compiled instead.
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+
+function(vlmoe_require_pkg target module package)
+  pkg_check_modules(${target} IMPORTED_TARGET GLOBAL ${module})
+  if(NOT ${target}_FOUND)
+    message(FATAL_ERROR "libvlmoe needs ${module}: apt-get install ${package} (or run scripts/setup.sh)")
+  endif()
+endfunction()
+
+vlmoe_require_pkg(CJSON libcjson libcjson-dev)
+vlmoe_require_pkg(UTF8PROC libutf8proc libutf8proc-dev)
+vlmoe_require_pkg(SENTENCEPIECE sentencepiece libsentencepiece-dev)
+vlmoe_require_pkg(XXHASH libxxhash libxxhash-dev)
+
+find_package(dnnl CONFIG QUIET)
+if(NOT dnnl_FOUND)
+  message(FATAL_ERROR "libvlmoe needs oneDNN: apt-get install libdnnl-dev (or run scripts/setup.sh)")
+endif()
+
+find_path(STB_INCLUDE_DIR NAMES stb/stb_image.h)
+if(NOT STB_INCLUDE_DIR)
+  message(FATAL_ERROR "libvlmoe needs stb_image.h: apt-get install libstb-dev (or run scripts/setup.sh)")
+endif()
+
+find_package(JPEG QUIET) # optional: twice as fast as stb_image

@@ -1,0 +1,1 @@
+# Install and package export; filled in beside src/CMakeLists.txt's targets.

@@ -1,0 +1,449 @@
+/* The only seam between src/ and kernels/: one argument struct per kernel. Types and shapes here, numbers in ref/, cpu/, cuda/.
+ *
+ * Dtypes.  "ct" is the compute type of a call, stated in `dtype`: VLMOE_F32 or VLMOE_BF16 (VLMOE_F64 on the ref device).
+ *          "wide" is f32, and f64 on the ref device: statistics, biases, gains, router, losses, all gradients of parameters.
+ * Shapes.  Row-major, dense, last axis contiguous. Pointers are 64-byte aligned at tensor starts, not at rows.
+ * Sums.    In wide or wider, in an order that is a function of the shapes alone: never of the number of workers.
+ * accumulate: 0 = write, 1 = add to what is there. A product is formed whole, then added once.
+ * Zero sizes are legal everywhere: such a call does nothing (an accumulate = 0 output of non-zero size becomes zeros). */
+#ifndef VLMK_H
+#define VLMK_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "vlmoe/tensor.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct vlmk_env vlmk_env;
+/* What a kernel may use besides its arguments. Nothing here is kept after the call. */
+struct vlmk_env {
+    void *queue; /* cudaStream_t on CUDA; NULL on the CPU */
+    void *pool;  /* of parallel() */
+    int n_workers;
+    /* Run fn for tiles 0 .. n_tiles-1 on any worker in [0, n_workers); returns when all are done. Never nested. */
+    void (*parallel)(void *pool, void (*fn)(void *arg, int64_t tile, int worker), void *arg, int64_t n_tiles);
+    /* Memory until the kernel returns, 64-byte aligned, not cleared; NULL = none left (return VLMOE_E_NOMEM). Main thread only. */
+    void *(*scratch)(vlmk_env *env, size_t bytes);
+    void *device;  /* owner, for scratch() and for the device's product library */
+    double *flops; /* NULL = not counted; products and attention add 2 per multiply-add */
+};
+
+enum { VLMK_ACT_NONE = 0, VLMK_ACT_GELU = 1, VLMK_ACT_TANH = 2 };
+
+/* dst[i] = src[i], rounded to nearest even where dst is narrower. F32, BF16, F64 in any pair. */
+typedef struct vlmk_convert_args {
+    int64_t n;
+    int src_dtype, dst_dtype;
+    const void *src; /* [n] */
+    void *dst;       /* [n] */
+} vlmk_convert_args;
+
+/* dst[i] (+)= factor * src[i], both wide. */
+typedef struct vlmk_axpy_args {
+    int64_t n;
+    double factor;
+    const void *src; /* [n] wide */
+    void *dst;       /* [n] wide */
+    int accumulate;
+} vlmk_axpy_args;
+
+/* Products. G groups of rows, each with its own weight: G = 1 is a linear layer, G = E the experts of a layer.
+ * Rows of group g are offset[g] .. offset[g+1]-1; offset NULL (G = 1 only) means all M rows. Rows past offset[G] are not touched.
+ *   fwd: y = act(x w^T + b)      dx: dx (+)= dy w       dw: dw (+)= dy^T x,  db (+)= sum of rows of dy
+ * A row of y or dx depends on that row, w and b alone: not on M, its place, or the number of workers. */
+typedef struct vlmk_linear_fwd_args {
+    int dtype;             /* ct of x, w and pre */
+    int y_dtype;           /* of y: dtype or wide */
+    int act;               /* VLMK_ACT_* */
+    int64_t M, N, K, G;    /* rows, outputs, inputs, groups */
+    const int32_t *offset; /* [G + 1], ascending, in [0, M]; NULL when G == 1 */
+    const void *x;         /* [M, K] */
+    const void *w;         /* [G, N, K] */
+    const void *bias;      /* [G, N] wide; NULL = zero */
+    void *pre;             /* [M, N] dtype: value before act, for backward; NULL = not kept; unused when act is NONE */
+    void *y;               /* [M, N] */
+} vlmk_linear_fwd_args;
+
+typedef struct vlmk_linear_dx_args {
+    int dtype;    /* ct of dy and w */
+    int dx_dtype; /* of dx: dtype or wide */
+    int64_t M, N, K, G;
+    const int32_t *offset;
+    const void *dy; /* [M, N] */
+    const void *w;  /* [G, N, K] */
+    void *dx;       /* [M, K] */
+    int accumulate;
+} vlmk_linear_dx_args;
+
+typedef struct vlmk_linear_dw_args {
+    int dtype; /* ct of x and dy */
+    int64_t M, N, K, G;
+    const int32_t *offset;
+    const void *x;  /* [M, K] */
+    const void *dy; /* [M, N] */
+    void *dw;       /* [G, N, K] wide; NULL = not wanted */
+    void *db;       /* [G, N] wide; NULL = not wanted */
+    int accumulate; /* of dw and db; with 1 a group without rows is left alone (adding +0 changes nothing) */
+} vlmk_linear_dw_args;
+
+/* dpre = dy * act'(pre). GELU is exact: x Phi(x) (Hendrycks and Gimpel 2016); tanh'(x) = 1 - tanh(x)^2. */
+typedef struct vlmk_act_bwd_args {
+    int dtype; /* of pre, dy and dpre */
+    int act;
+    int64_t n;
+    const void *pre; /* [n] */
+    const void *dy;  /* [n] */
+    void *dpre;      /* [n]; may be dy */
+} vlmk_act_bwd_args;
+
+/* y[r,c] = (x[r,c] - mean[r]) * rstd[r] * gain[c] + bias[c], rstd = 1/sqrt(var + eps), population variance (Ba et al. 2016). */
+typedef struct vlmk_layer_norm_fwd_args {
+    int x_dtype, y_dtype;
+    int64_t rows, cols;
+    const void *x;    /* [rows, cols] */
+    const void *gain; /* [cols] wide */
+    const void *bias; /* [cols] wide */
+    void *y;          /* [rows, cols] */
+    void *mean;       /* [rows] wide */
+    void *rstd;       /* [rows] wide */
+    double eps;
+} vlmk_layer_norm_fwd_args;
+
+typedef struct vlmk_layer_norm_bwd_args {
+    int x_dtype, dy_dtype;
+    int64_t rows, cols;
+    const void *x;    /* [rows, cols] */
+    const void *gain; /* [cols] wide */
+    const void *mean; /* [rows] wide */
+    const void *rstd; /* [rows] wide */
+    const void *dy;   /* [rows, cols] dy_dtype */
+    void *dx;         /* [rows, cols] x_dtype; NULL = not wanted */
+    void *dgain;      /* [cols] wide; NULL = not wanted (then dbias too) */
+    void *dbias;      /* [cols] wide */
+    int accumulate_dx, accumulate_params;
+} vlmk_layer_norm_bwd_args;
+
+/* Attention over packed sequences, softmax(scale q k^T) v per head, no [Lq, Lk] scores in memory (online softmax, Milakov and
+ * Gimelshein 2018; tiling, Dao et al. 2022). Sequence s has queries q_row[q_offset[s] ..) and keys kv_row[kv_offset[s] ..): row
+ * numbers in q/out and k/v, so a sequence need not be contiguous. Each row belongs to at most one sequence; rows of no sequence are
+ * not touched. With causal = 1 query i of its sequence sees keys j <= i + causal_offset; a query that sees none gets zeros.
+ * Query head h uses key head h / (H / H_kv). */
+typedef struct vlmk_attention_args {
+    int dtype;                 /* ct of q, k, v, out and their gradients */
+    int64_t H, H_kv, head_dim; /* H a multiple of H_kv */
+    int64_t q_stride, kv_stride, out_stride; /* elements between rows */
+    int64_t n_seq;
+    const int32_t *q_offset;   /* [n_seq + 1] */
+    const int32_t *q_row;      /* [q_offset[n_seq]] */
+    const int32_t *kv_offset;  /* [n_seq + 1] */
+    const int32_t *kv_row;     /* [kv_offset[n_seq]] */
+    int64_t max_q, max_kv;     /* longest of each: bounds for scratch and launch, known on the host */
+    double scale;
+    int causal;
+    int64_t causal_offset;
+    const void *q;             /* row r, head h at q + r * q_stride + h * head_dim; likewise k, v with kv_stride */
+    const void *k;
+    const void *v;
+    void *out;                 /* forward writes, backward reads; row r at out + r * out_stride */
+    void *lse;                 /* [rows of q, H] wide: log of the sum of exponentials; -inf where nothing is seen */
+    const void *dout;          /* backward only, as out */
+    void *dq;                  /* backward only, written (not added), strides as q, k, v */
+    void *dk;
+    void *dv;
+} vlmk_attention_args;
+typedef vlmk_attention_args vlmk_attention_fwd_args;
+typedef vlmk_attention_args vlmk_attention_bwd_args;
+
+/* out[i,:] (+)= in[index[i],:]; index -1 gives zeros. */
+typedef struct vlmk_gather_rows_args {
+    int in_dtype, out_dtype;
+    int64_t n_out, n_in, cols;
+    const void *in;       /* [n_in, cols] */
+    const int32_t *index; /* [n_out], each in [-1, n_in) */
+    void *out;            /* [n_out, cols] */
+    int accumulate;
+} vlmk_gather_rows_args;
+
+/* The adjoint of gather: out[j,:] (+)= sum over i with index[i] = j, i ascending, of in[i,:]. The sum is formed whole in wide,
+ * then stored or added once. With accumulate = 0 rows that nothing hits become zeros. */
+typedef struct vlmk_scatter_rows_args {
+    int in_dtype, out_dtype;
+    int64_t n_in, n_out, cols;
+    const void *in;       /* [n_in, cols] */
+    const int32_t *index; /* [n_in], each in [-1, n_out); -1 is skipped */
+    void *out;            /* [n_out, cols] */
+    int accumulate;
+} vlmk_scatter_rows_args;
+
+/* Residual branch with drop path and layer scale: out[r,c] = base[r,c] + row_scale[r] * col_scale[c] * y[r,c]. */
+typedef struct vlmk_residual_fwd_args {
+    int y_dtype; /* base and out are wide */
+    int64_t rows, cols;
+    const void *base;      /* [rows, cols] wide */
+    const void *y;         /* [rows, cols] */
+    const void *row_scale; /* [rows] wide; NULL = 1 */
+    const void *col_scale; /* [cols] wide; NULL = 1 */
+    void *out;             /* [rows, cols] wide; may be base */
+} vlmk_residual_fwd_args;
+
+/* dy = row_scale * col_scale * dout; dcol_scale[c] (+)= sum over r of row_scale[r] * y[r,c] * dout[r,c]. (dbase is dout itself.) */
+typedef struct vlmk_residual_bwd_args {
+    int y_dtype;
+    int64_t rows, cols;
+    const void *dout;      /* [rows, cols] wide */
+    const void *y;         /* [rows, cols]; needed for dcol_scale only */
+    const void *row_scale; /* [rows] wide; NULL = 1 */
+    const void *col_scale; /* [cols] wide; NULL = 1 */
+    void *dy;              /* [rows, cols] y_dtype, written */
+    void *dcol_scale;      /* [cols] wide; NULL = not wanted */
+    int accumulate_col_scale;
+} vlmk_residual_bwd_args;
+
+/* y[i] = x[i] * (u_i >= p) / (1 - p), u_i = math_unit of Philox(key, i). Its own adjoint: backward calls it on dy. */
+typedef struct vlmk_dropout_args {
+    int dtype;
+    int64_t n;
+    double p;     /* [0, 1) */
+    uint64_t key; /* vlm_rng_key */
+    const void *x;
+    void *y; /* may be x */
+} vlmk_dropout_args;
+
+/* Per row: nll = lse(logits) - logits[target]; correct = argmax (lowest index among equals) is the target. target -1: row skipped,
+ * nll 0, correct 0. loss = sum over rows, ascending, of row_weight * nll. */
+typedef struct vlmk_cross_entropy_fwd_args {
+    int64_t M, V;
+    const void *logits;     /* [M, V] wide */
+    const int32_t *target;  /* [M] in [-1, V) */
+    const void *row_weight; /* [M] wide */
+    void *nll;              /* [M] wide */
+    void *lse;              /* [M] wide */
+    int32_t *correct;       /* [M] 0 or 1 */
+    void *loss;             /* [1] wide */
+} vlmk_cross_entropy_fwd_args;
+
+/* dlogits[r,c] = dloss[0] * row_weight[r] * (softmax(logits[r])[c] - (c == target[r])); 0 for skipped rows. */
+typedef struct vlmk_cross_entropy_bwd_args {
+    int64_t M, V;
+    int out_dtype;
+    const void *logits;     /* [M, V] wide */
+    const int32_t *target;  /* [M] */
+    const void *row_weight; /* [M] wide */
+    const void *lse;        /* [M] wide */
+    const void *dloss;      /* [1] wide */
+    void *dlogits;          /* [M, V] out_dtype; may be logits when out_dtype is wide */
+} vlmk_cross_entropy_bwd_args;
+
+/* Regression: loss = sum over rows, ascending, of row_weight[r] * mean over c of (x[r,c] - target[r,c])^2. */
+typedef struct vlmk_mse_fwd_args {
+    int64_t M, C;
+    const void *x;          /* [M, C] wide */
+    const void *target;     /* [M, C] wide */
+    const void *row_weight; /* [M] wide */
+    void *row_loss;         /* [M] wide: the mean over c, unweighted */
+    void *loss;             /* [1] wide */
+} vlmk_mse_fwd_args;
+typedef struct vlmk_mse_bwd_args {
+    int64_t M, C;
+    const void *x;
+    const void *target;
+    const void *row_weight;
+    const void *dloss; /* [1] wide */
+    void *dx;          /* [M, C] wide, written */
+} vlmk_mse_bwd_args;
+
+/* y = x / max(|x|_2, eps) per row, wide. bwd: dx = (dy - y (y . dy)) / |x|, 0 / eps rule where |x| < eps: dx = dy / eps. */
+typedef struct vlmk_l2_norm_fwd_args {
+    int64_t rows, cols;
+    const void *x; /* [rows, cols] wide */
+    void *y;       /* [rows, cols] wide */
+    void *norm;    /* [rows] wide: max(|x|, eps) */
+    double eps;
+} vlmk_l2_norm_fwd_args;
+typedef struct vlmk_l2_norm_bwd_args {
+    int64_t rows, cols;
+    const void *y;
+    const void *norm;
+    const void *dy;
+    void *dx; /* [rows, cols] wide, written */
+    double eps;
+} vlmk_l2_norm_bwd_args;
+
+/* Nearest code by largest dot product of unit vectors; ties to the lower index. */
+typedef struct vlmk_vq_assign_args {
+    int64_t M, n_codes, C;
+    const void *z;    /* [M, C] wide, unit rows */
+    const void *code; /* [n_codes, C] wide, unit rows */
+    int32_t *index;   /* [M] */
+} vlmk_vq_assign_args;
+
+/* Pixels to patch vectors: out[(b,py,px), (c,y,x)] = (pixel / 255 - mean[c]) / deviation[c]. Order channel, row, column, as a
+ * convolution's weight. */
+typedef struct vlmk_patchify_args {
+    int out_dtype;
+    int64_t B, height, width, patch; /* height and width multiples of patch */
+    const uint8_t *pixels;           /* [B, height, width, 3] */
+    double mean[3], deviation[3];
+    void *out; /* [B * (height/patch) * (width/patch), 3 * patch * patch] */
+} vlmk_patchify_args;
+
+/* ---- routing. A routing set is a run of tokens with its own capacity and losses: tokens set_offset[s] .. set_offset[s+1]-1. ---- */
+
+/* noisy = logits + sigma * normal(key, t * E + e) (sigma 0: noisy = logits); gates = softmax(noisy); expert = the K largest noisy
+ * logits of a token in order, ties to the lower expert; priority = the largest gate. All wide. */
+typedef struct vlmk_router_select_args {
+    int64_t T, E, K;
+    const void *logits; /* [T, E] wide */
+    double sigma;       /* of the noise, already divided by E */
+    uint64_t key;
+    void *noisy;     /* [T, E] wide */
+    void *clean;     /* [T, E] wide: softmax(logits) */
+    void *gates;     /* [T, E] wide: softmax(noisy) */
+    void *priority;  /* [T] wide */
+    int32_t *expert; /* [T, K] */
+} vlmk_router_select_args;
+enum { VLMK_RENORM_NONE = 0, VLMK_RENORM_BEFORE = 1, VLMK_RENORM_AFTER = 2 };
+
+/* Who is served. Per set, capacity[s] rows per expert (-1 = dropless). Order of service: all first choices, then all second ...;
+ * within a choice by descending priority (bpr = 1, Riquelme et al. 2021; ties to the earlier token) or by token.
+ * Served rows are laid out expert by expert; within an expert by set, token, choice. */
+typedef struct vlmk_router_assign_args {
+    int64_t T, E, K, n_sets;
+    const int32_t *set_offset; /* [n_sets + 1] */
+    const int32_t *capacity;   /* [n_sets]; -1 = no limit */
+    int bpr;
+    const int32_t *expert;  /* [T, K] */
+    const void *priority;   /* [T] wide: the largest gate of each token */
+    int32_t *slot;          /* [T, K]: row in the expert buffer, -1 = dropped */
+    int32_t *row_token;     /* [T * K]: token of each served row; -1 past the last */
+    int32_t *expert_offset; /* [E + 1]: rows of expert e are expert_offset[e] .. expert_offset[e+1]-1 */
+    int32_t *load;          /* [n_sets, E]: tokens that chose e (any choice), before dropping */
+    int32_t *served;        /* [n_sets, E]: rows served */
+} vlmk_router_assign_args;
+
+/* Combine weights after assignment: weight[t,k] = gates[t, expert[t,k]], 0 where dropped. Renormalisation: BEFORE divides by the sum
+ * over all K choices, AFTER by max(sum over served choices, 1e-9). */
+typedef struct vlmk_router_weights_args {
+    int64_t T, E, K;
+    const void *gates;     /* [T, E] wide */
+    const int32_t *expert; /* [T, K] */
+    const int32_t *slot;   /* [T, K] */
+    int renorm;   /* VLMK_RENORM_* */
+    void *weight; /* [T, K] wide */
+} vlmk_router_weights_args;
+
+/* dlogits (+)= gradient of the combine weights through renormalisation and softmax(noisy). */
+typedef struct vlmk_router_weights_bwd_args {
+    int64_t T, E, K;
+    const void *gates;
+    const int32_t *expert;
+    const int32_t *slot;
+    int renorm;
+    const void *dweight; /* [T, K] wide */
+    void *dlogits;       /* [T, E] wide */
+    int accumulate;
+} vlmk_router_weights_bwd_args;
+
+/* Losses of each set (facts: Riquelme et al. 2021, Fedus et al. 2021, Zoph et al. 2022, Mustafa et al. 2022):
+ *   importance  (std_e/mean_e)^2 of I_e = sum_t clean[t,e]
+ *   load        (std_e/mean_e)^2 of P_e = mean_t (1 - Phi((thr_t - logits[t,e]) / sigma)), thr_t = K-th largest noisy logit; 0 when sigma = 0
+ *   switch      E * sum_e mean_t clean[t,e] * (share of tokens whose first noisy choice is e)
+ *   z           mean_t (logsumexp_e logits)^2
+ *   local       mean_t entropy(clean[t,:])
+ *   global      max(0, tau + (-entropy(mean_t clean))) , tau = log(global_experts); global_experts = 0: no threshold, -entropy
+ * Population deviations. A set without tokens gives zeros. */
+enum { VLMK_LOSS_IMPORTANCE, VLMK_LOSS_LOAD, VLMK_LOSS_SWITCH, VLMK_LOSS_Z, VLMK_LOSS_LOCAL, VLMK_LOSS_GLOBAL, VLMK_N_LOSSES };
+typedef struct vlmk_router_losses_fwd_args {
+    int64_t T, E, K, n_sets;
+    const int32_t *set_offset; /* [n_sets + 1] */
+    const void *logits;        /* [T, E] wide */
+    const void *noisy;         /* [T, E] wide */
+    const void *clean;         /* [T, E] wide */
+    const int32_t *expert;     /* [T, K] */
+    double sigma;
+    double global_experts;
+    double weight[VLMK_N_LOSSES]; /* of each loss; a loss with weight 0 is still reported, the load loss only when sigma > 0 */
+    void *losses;                 /* [n_sets, VLMK_N_LOSSES] wide, unweighted */
+    void *total;                  /* [1] wide: sum over sets of sum_l weight[l] * losses[s,l], divided by n_sets */
+} vlmk_router_losses_fwd_args;
+typedef struct vlmk_router_losses_bwd_args {
+    int64_t T, E, K, n_sets;
+    const int32_t *set_offset;
+    const void *logits;
+    const void *noisy;
+    const void *clean;
+    const int32_t *expert;
+    double sigma;
+    double global_experts;
+    double weight[VLMK_N_LOSSES];
+    const void *dtotal; /* [1] wide */
+    void *dlogits;      /* [T, E] wide; through the load loss's threshold too */
+    int accumulate;
+} vlmk_router_losses_bwd_args;
+
+/* y[t,:] = sum over k ascending of weight[t,k] * rows[slot[t,k],:], dropped choices left out. */
+typedef struct vlmk_combine_fwd_args {
+    int dtype; /* of rows and y */
+    int64_t T, K, cols;
+    const void *rows;    /* [T * K, cols] */
+    const int32_t *slot; /* [T, K] */
+    const void *weight;  /* [T, K] wide */
+    void *y;             /* [T, cols] */
+} vlmk_combine_fwd_args;
+/* drows[slot[t,k],:] = weight[t,k] * dy[t,:] (rows not served are not touched); dweight[t,k] = dy[t,:] . rows[slot[t,k],:], 0 if dropped */
+typedef struct vlmk_combine_bwd_args {
+    int dtype;
+    int64_t T, K, cols;
+    const void *rows;
+    const int32_t *slot;
+    const void *weight;
+    const void *dy; /* [T, cols] */
+    void *drows;    /* [T * K, cols] */
+    void *dweight;  /* [T, K] wide */
+} vlmk_combine_bwd_args;
+
+/* The adjoint of dispatch: dx[t,:] (+)= sum over k ascending of drows[slot[t,k],:], dropped choices left out. */
+typedef struct vlmk_dispatch_bwd_args {
+    int dtype;
+    int64_t T, K, cols;
+    const void *drows;   /* [T * K, cols] */
+    const int32_t *slot; /* [T, K] */
+    void *dx;            /* [T, cols] */
+    int accumulate;
+} vlmk_dispatch_bwd_args;
+
+/* AdamW (Loshchilov and Hutter 2019), as PyTorch computes it: p *= 1 - lr * decay; m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2;
+ * p -= lr / correction1 * m / (sqrt(v) / sqrt(correction2) + eps), with g = grad_scale * grad and correction_i = 1 - b_i^step. */
+typedef struct vlmk_adamw_args {
+    int64_t n;
+    void *param;      /* [n] wide */
+    const void *grad; /* [n] wide */
+    void *m;          /* [n] wide */
+    void *v;          /* [n] wide */
+    void *copy;       /* [n] copy_dtype: the compute copy, written; NULL = none */
+    int copy_dtype;
+    double lr, beta1, beta2, eps, decay, correction1, correction2, grad_scale;
+} vlmk_adamw_args;
+
+/* partial[b] = sum of squares of block b, in f64, block = 4096 elements (the last may be shorter). */
+enum { VLMK_NORM_BLOCK = 4096 };
+typedef struct vlmk_square_sum_args {
+    int64_t n;
+    const void *x;   /* [n] wide */
+    double *partial; /* [ceil(n / 4096)] */
+} vlmk_square_sum_args;
+
+/* One pointer per kernel: 0 on success, else a vlmoe_status number. Same list on every device. */
+#define VLMK_KERNEL(name) int (*name)(vlmk_env *env, const vlmk_##name##_args *args);
+typedef struct vlmk_table {
+#include "kernels.def"
+} vlmk_table;
+#undef VLMK_KERNEL
+
+#ifdef __cplusplus
+}
+#endif
+#endif
