@@ -15,10 +15,15 @@ vlmoe_require_pkg(UTF8PROC libutf8proc libutf8proc-dev)
 vlmoe_require_pkg(SENTENCEPIECE sentencepiece libsentencepiece-dev)
 vlmoe_require_pkg(XXHASH libxxhash libxxhash-dev)
 
-find_package(dnnl CONFIG QUIET)
-if(NOT dnnl_FOUND)
+# Found by hand: Debian's dnnl CMake package insists on OpenCL's development files, of which nothing here is used.
+find_path(DNNL_INCLUDE_DIR NAMES dnnl.h)
+find_library(DNNL_LIBRARY NAMES dnnl)
+if(NOT DNNL_INCLUDE_DIR OR NOT DNNL_LIBRARY)
   message(FATAL_ERROR "libvlmoe needs oneDNN: apt-get install libdnnl-dev (or run scripts/setup.sh)")
 endif()
+add_library(DNNL::dnnl UNKNOWN IMPORTED GLOBAL)
+set_target_properties(DNNL::dnnl PROPERTIES
+  IMPORTED_LOCATION ${DNNL_LIBRARY} INTERFACE_SYSTEM_INCLUDE_DIRECTORIES ${DNNL_INCLUDE_DIR})
 
 find_path(STB_INCLUDE_DIR NAMES stb/stb_image.h)
 if(NOT STB_INCLUDE_DIR)
