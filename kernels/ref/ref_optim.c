@@ -1,0 +1,31 @@
+/* The optimiser: AdamW (Loshchilov and Hutter 2019) as PyTorch computes it, and the partial sums of a gradient norm. */
+#include "ref.h"
+
+int vlmk_ref_adamw(vlmk_env *env, const vlmk_adamw_args *a)
+{
+    (void)env;
+    double *param = a->param, *m = a->m, *v = a->v;
+    const double *grad = a->grad;
+    for (int64_t i = 0; i < a->n; i++) {
+        double g = a->grad_scale * grad[i];
+        m[i] = a->beta1 * m[i] + (1.0 - a->beta1) * g;
+        v[i] = a->beta2 * v[i] + (1.0 - a->beta2) * g * g;
+        param[i] *= 1.0 - a->lr * a->decay;
+        param[i] -= a->lr / a->correction1 * m[i] / (sqrt(v[i]) / sqrt(a->correction2) + a->eps);
+        if (a->copy) ref_put(a->copy, a->copy_dtype, i, param[i]);
+    }
+    return VLMOE_OK;
+}
+
+int vlmk_ref_square_sum(vlmk_env *env, const vlmk_square_sum_args *a)
+{
+    (void)env;
+    const double *x = a->x;
+    for (int64_t first = 0; first < a->n; first += VLMK_NORM_BLOCK) {
+        int64_t end = first + VLMK_NORM_BLOCK < a->n ? first + VLMK_NORM_BLOCK : a->n;
+        double sum = 0.0;
+        for (int64_t i = first; i < end; i++) sum += x[i] * x[i];
+        a->partial[first / VLMK_NORM_BLOCK] = sum;
+    }
+    return VLMOE_OK;
+}
