@@ -1,0 +1,82 @@
+/* Inside of a context: device, parameter registry with its slabs, step arena, error text. */
+#ifndef VLM_CONTEXT_H
+#define VLM_CONTEXT_H
+
+#include "backend.h"
+#include "base_arena.h"
+#include "tensor.h"
+#include "vlmoe/context.h"
+
+/* What a parameter is for. Decides decay (matrices and embeddings only) and how a report groups it. */
+typedef enum vlm_role {
+    VLM_ROLE_MATRIX,    /* weights of products: have a compute copy; decay     */
+    VLM_ROLE_EMBEDDING, /* word tables: wide only, unless also used as decoder */
+    VLM_ROLE_ROUTER,    /* router weights: wide only; decay                    */
+    VLM_ROLE_BIAS,
+    VLM_ROLE_NORM,
+    VLM_ROLE_POSITION,
+    VLM_ROLE_VECTOR     /* [CLS], mask and type vectors, layer scale            */
+} vlm_role;
+
+struct vlm_param {
+    char *name;        /* "blocks.1.ffn_v.experts.{e}.fc1.weight": {e} stands for the global expert id */
+    vlm_role role;
+    int64_t n_experts; /* 0 = plain; else the tensor's first axis is the global expert id */
+    bool trained;      /* false: frozen, no gradient */
+    bool decays;
+    double lr_scale;   /* times the scheduled rate */
+    double init_std;   /* > 0: truncated normal; else the constant init_value */
+    double init_value;
+    bool init_equal;   /* per expert: every expert starts as expert 0 */
+    int64_t index;     /* in the registry */
+    int64_t at;        /* first element in the slabs */
+    void *copy;        /* compute copy (ct) of a MATRIX (or tied EMBEDDING); equals tensor.data when ct is wide; NULL for other roles */
+    void *grad;        /* wide accumulator over groups, in the gradient slab; NULL when frozen */
+    bool has_copy;
+    int uses;          /* nodes of the present recording that differentiate into it */
+    int uses_left;     /* of them, not yet reached by backward */
+    void *share;       /* this tape's share while it has several uses; step arena */
+    bool share_is_set;
+    vlmoe_tensor tensor; /* dtype wide, data = master values */
+};
+
+struct vlmoe_context {
+    const vlm_backend *backend;
+    vlm_device *device;
+    const vlmk_table *kernels;
+    vlmoe_dtype compute, wide;
+    uint64_t seed;
+    vlm_log log;
+    vlmoe_error error;
+    size_t step_bytes;
+    vlm_arena arena;         /* one recording's activations */
+    void *arena_memory;
+    vlm_param **params;      /* [n_params] in order of creation */
+    int64_t n_params;
+    bool built;              /* slabs exist; no more parameters */
+    int64_t n_elements;      /* of the slabs: every parameter starts at a multiple of 64 elements */
+    void *master, *grads, *copies; /* slabs [n_elements] wide, wide, ct (copies NULL when ct is wide) */
+    void *moments;           /* [2, n_elements] wide: m then v; made by the first optimiser step or vlm_ctx_moments */
+    struct vlmoe_tape *tape; /* the open recording, or NULL */
+    char *host;              /* host arena for nodes and tensors of a recording */
+    vlm_arena host_arena;
+};
+
+/* One kernel call: VLM_KERNEL(ctx, layer_norm_fwd, &args). A failure is written to ctx->error with the kernel's name. */
+#define VLM_KERNEL(ctx, name, args) vlm_kernel_done((ctx), (ctx)->kernels->name((ctx)->backend->env((ctx)->device), (args)), #name)
+vlmoe_status vlm_kernel_done(vlmoe_context *ctx, int code, const char *name);
+
+/* A new parameter; spec's name (copied), role, n_experts, trained, decays, lr_scale, init_*, init_equal, has_copy are taken.
+ * Errors: ARG (name taken), SHAPE, STATE (already built), NOMEM. */
+vlmoe_status vlm_param_add(vlmoe_context *ctx, const vlm_param *spec, int rank, const int64_t *dim, vlmoe_tensor **out);
+vlmoe_status vlm_ctx_build(vlmoe_context *ctx);            /* slabs; idempotent */
+vlmoe_status vlm_ctx_init_params(vlmoe_context *ctx);      /* values by each spec from VLM_STREAM_INIT, keyed by (index, expert); refreshes copies */
+vlmoe_status vlm_ctx_refresh_copies(vlmoe_context *ctx);   /* compute copies from masters, after masters were written */
+vlmoe_status vlm_ctx_moments(vlmoe_context *ctx);          /* zeroed moments, if there are none yet */
+/* "name" of expert e, i.e. {e} replaced; plain names are copied. Caller frees with vlm_free. */
+char *vlm_param_expert_name(const vlm_param *param, int64_t expert);
+int64_t vlm_param_elements(const vlm_param *param);        /* whole tensor */
+/* Like vlmoe_context_create, for a backend that is not in the registry (ref, in tests). */
+vlmoe_status vlm_ctx_create_on(const vlm_backend *backend, const vlmoe_context_params *params, vlmoe_context **out, vlmoe_error *error);
+
+#endif

@@ -1,0 +1,96 @@
+/* Inside of a recording: nodes, gradients of activations, segments that are run again in backward, kept memory. */
+#ifndef VLM_TAPE_H
+#define VLM_TAPE_H
+
+#include "context.h"
+#include "vlmoe/tape.h"
+
+enum { VLM_MAX_INPUTS = 8, VLM_MAX_SAVED = 8 };
+
+typedef struct vlm_node {
+    const struct vlm_op_def *op;
+    int n_inputs;
+    vlmoe_tensor *input[VLM_MAX_INPUTS]; /* an optional one that is absent is NULL */
+    vlmoe_tensor *output;
+    const void *attr;            /* the op's own struct, host memory of the recording */
+    void *saved[VLM_MAX_SAVED];  /* device memory for backward */
+    struct vlm_node *previous;   /* of the same recording */
+    const char *where;           /* place in the model when it was recorded, for messages; see vlm_tape_where */
+} vlm_node;
+
+/* infer:    check inputs, set the output's dtype and shape (node->output is allocated after it); touches no data.
+ * forward:  fill the output; keep what backward needs in node->saved.
+ * backward: add to the gradient of each input that wants one, through vlm_grad_*. May read inputs, output and saved. */
+typedef struct vlm_op_def {
+    const char *name;
+    int differentiable; /* 0: backward is INTERNAL, the reason stands in ops.def */
+    vlmoe_status (*infer)(vlmoe_tape *tape, vlm_node *node);
+    vlmoe_status (*forward)(vlmoe_tape *tape, vlm_node *node);
+    vlmoe_status (*backward)(vlmoe_tape *tape, vlm_node *node);
+} vlm_op_def;
+
+typedef struct vlm_loss_term {
+    vlmoe_tensor *scalar; /* lives in kept memory when it was recorded inside a segment */
+    double weight;
+    bool in_segment;      /* seeded when the segment is run again, not from outside */
+} vlm_loss_term;
+
+struct vlmoe_tape {
+    vlmoe_context *ctx;
+    vlmoe_mode mode;
+    vlmoe_status status;
+    int64_t step, group;   /* place in the run: keys of noise, dropout, drop path */
+    double scale;          /* of backward */
+    bool recording;        /* false in PREDICT mode and in a segment's first run: nothing is kept for backward */
+    bool replaying;        /* a segment is being run again: uses, terms and kept results are not made anew */
+    int segment_depth;
+    bool did_backward;
+    vlm_node *last;
+    vlm_loss_term *terms;
+    int n_terms, capacity_terms;
+    int n_terms_seen;      /* cursor of a replay */
+    const char *where;
+    struct vlm_kept *kept, *kept_cursor; /* results that segments keep, in order of recording; see vlm_keep */
+};
+
+/* Record one op: infer, allocate, forward, append. Returns the output or NULL (poisoned). attr is copied. Any required input that is
+ * NULL poisons. n_inputs <= VLM_MAX_INPUTS; optional absent inputs are passed as NULL with their bit set in optional_mask. */
+vlmoe_tensor *vlm_record(vlmoe_tape *tape, const vlm_op_def *op, int n_inputs, vlmoe_tensor *const *inputs, unsigned optional_mask, const void *attr, size_t attr_bytes);
+
+/* First failure wins; returns NULL for use in `return vlm_poison(...)`. */
+void *vlm_poison(vlmoe_tape *tape, vlmoe_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* Memory of the recording. Host blocks and device blocks live until the tape ends (device blocks taken inside a segment's run until
+ * that run ends). Kept device blocks (top of the arena) outlive segments. NULL = none left, and the tape is poisoned. */
+void *vlm_tape_host(vlmoe_tape *tape, size_t bytes);
+void *vlm_tape_device(vlmoe_tape *tape, size_t bytes);
+void *vlm_tape_upload(vlmoe_tape *tape, const void *host, size_t bytes); /* a device block with this content */
+/* In a segment's first run: a new kept block (*is_new = true). When that segment is run again: the same block (*is_new = false), so
+ * that decisions made once are read back, not made again. Outside segments: a plain device block, *is_new = true. */
+void *vlm_keep(vlmoe_tape *tape, size_t bytes, bool *is_new);
+
+/* A bare activation tensor (no node): shape, dtype, fresh device memory. */
+vlmoe_tensor *vlm_tensor_new(vlmoe_tape *tape, vlmoe_dtype dtype, int rank, const int64_t *dim);
+/* Rows begin .. begin+count-1 of x as a tensor [count, cols] that shares data and gradient with x; nothing is recorded. */
+vlmoe_tensor *vlm_rows_view(vlmoe_tape *tape, vlmoe_tensor *x, int64_t begin, int64_t count);
+
+/* Gradients, for backward functions. All return NULL when t wants none (then skip), and set *accumulate to what kernels take.
+ * Activations: gradient memory of t's dtype. Views: rows of the base's gradient (zeroed first if nothing was there).
+ * Parameters: wide; the accumulator itself when this is the tape's only use of it, else the tape's share. */
+void *vlm_grad_in(vlmoe_tape *tape, vlmoe_tensor *t, int *accumulate);
+const void *vlm_grad_of(const vlmoe_tensor *t); /* gradient of a node's output; NULL = nothing reached it, backward is not called then */
+/* Let t take over this whole gradient block (same dtype and size, written by the caller and not used again) instead of copying;
+ * adds when t already has one. Activations only. */
+vlmoe_status vlm_grad_give(vlmoe_tape *tape, vlmoe_tensor *t, void *block);
+
+/* Run fn(tape, arg, x) keeping only x; backward runs it again. Output has x's dtype and shape. arg must live as long as the tape.
+ * With enabled = false (or in PREDICT mode) fn is simply called. Segments do not nest. */
+typedef vlmoe_tensor *(*vlm_segment_fn)(vlmoe_tape *tape, const void *arg, vlmoe_tensor *x);
+vlmoe_tensor *vlm_segment(vlmoe_tape *tape, bool enabled, vlm_segment_fn fn, const void *arg, vlmoe_tensor *x);
+
+/* Place in the run. Default 0, 0. */
+void vlm_tape_place(vlmoe_tape *tape, int64_t step, int64_t group);
+/* Name of the present place ("blocks.3.ffn_v"); kept by pointer in nodes and used in error texts. */
+void vlm_tape_where(vlmoe_tape *tape, const char *where);
+
+#endif

@@ -1,0 +1,105 @@
+/* Builders of operations inside src/: the general forms behind include/vlmoe/ops.h. Each op's shape rule, forward and backward stand
+ * together in op_<family>.c; ops.def is the list. Pointers named d_* are device memory that lives as long as the recording. */
+#ifndef VLM_OP_H
+#define VLM_OP_H
+
+#include "tape.h"
+#include "vlmoe/ops.h"
+
+#define VLM_OP(name, differentiable, cases) VLM_OP_##name,
+enum vlm_op_id {
+#include "ops.def"
+    VLM_OP_COUNT
+};
+#undef VLM_OP
+#define VLM_OP(name, differentiable, cases)                              \
+    vlmoe_status vlm_##name##_infer(vlmoe_tape *tape, vlm_node *node);   \
+    vlmoe_status vlm_##name##_forward(vlmoe_tape *tape, vlm_node *node); \
+    vlmoe_status vlm_##name##_backward(vlmoe_tape *tape, vlm_node *node);
+#include "ops.def"
+#undef VLM_OP
+extern const vlm_op_def vlm_ops[VLM_OP_COUNT];
+
+/* Linear layer, or with n_groups > 0 one product per group of rows: w [G, out, in], b [G, out] or NULL, d_offset [G + 1] as in vlmk.h.
+ * The weight's values are taken in x's dtype (compute copy or master). out_dtype: x's dtype or wide. */
+typedef struct vlm_linear_opts {
+    vlmoe_act act;
+    vlmoe_dtype out_dtype;
+    int64_t n_groups;        /* 0 = plain, w [out, in] */
+    const int32_t *d_offset; /* [G + 1], n_groups > 0 only */
+} vlm_linear_opts;
+vlmoe_tensor *vlm_linear(vlmoe_tape *tape, vlmoe_tensor *x, vlmoe_tensor *w, vlmoe_tensor *b, const vlm_linear_opts *opts);
+
+/* Attention over sequences given as lists of rows: see vlmk_attention_args. Device arrays of layout are borrowed. */
+typedef struct vlm_attention_layout {
+    int64_t n_seq, max_len;
+    const int32_t *d_offset; /* [n_seq + 1] */
+    const int32_t *d_row;    /* [offset[n_seq]] */
+    bool causal;
+} vlm_attention_layout;
+vlmoe_tensor *vlm_attention_packed(vlmoe_tape *tape, vlmoe_tensor *qkv, int64_t heads, const vlm_attention_layout *layout);
+
+/* out[n, :] = sum over j of table_j[d_index_j[n], :], n_tables <= 6, all of one width. Tables: parameters (wide) or activations.
+ * Output in dtype; rows = n. The same function with one table gathers rows. */
+vlmoe_tensor *vlm_gather_sum(vlmoe_tape *tape, int n_tables, vlmoe_tensor *const *table, const int32_t *const *d_index, int64_t n, vlmoe_dtype dtype);
+
+/* out = base, and for each part out[begin.., :] += row_scale * col_scale * y. Parts are disjoint runs of rows. */
+enum { VLM_MAX_PARTS = 3 };
+typedef struct vlm_residual_part {
+    vlmoe_tensor *y;       /* [count, cols] */
+    int64_t begin;         /* first row in base */
+    const void *d_row_scale; /* [rows of base] wide, NULL = 1: drop path, indexed by row of base */
+} vlm_residual_part;
+/* col_scale: layer scale [cols], a parameter, or NULL. */
+vlmoe_tensor *vlm_residual(vlmoe_tape *tape, vlmoe_tensor *base, int n_parts, const vlm_residual_part *parts, vlmoe_tensor *col_scale);
+
+/* Weighted cross-entropy: scalar = sum of d_row_weight * nll. d_nll [M] wide and d_correct [M] i32 are kept for metrics. */
+typedef struct vlm_ce_result {
+    void *d_nll;         /* [M] wide */
+    int32_t *d_correct;  /* [M] */
+} vlm_ce_result;
+vlmoe_tensor *vlm_cross_entropy_rows(vlmoe_tape *tape, vlmoe_tensor *logits, const int32_t *d_target, const void *d_row_weight, vlm_ce_result *out);
+vlmoe_tensor *vlm_mse_rows(vlmoe_tape *tape, vlmoe_tensor *x, const void *d_target, const void *d_row_weight, void **d_row_loss);
+vlmoe_tensor *vlm_act(vlmoe_tape *tape, vlmoe_tensor *x, vlmoe_act act);
+vlmoe_tensor *vlm_l2_norm(vlmoe_tape *tape, vlmoe_tensor *x, double eps);
+/* z [M, C] unit rows -> code[index[z]]; gradient passes straight through to z. d_index_out [M] is kept. code is a constant [n, C]. */
+vlmoe_tensor *vlm_quantise(vlmoe_tape *tape, vlmoe_tensor *z, const void *d_code, int64_t n_codes, const int32_t **d_index_out);
+
+/* One routing call over n_sets routing sets of tokens. */
+typedef struct vlm_route_policy {
+    int64_t E, K;
+    int64_t n_sets;
+    const int32_t *set_offset; /* [n_sets + 1] HOST; copied */
+    double capacity_factor;    /* 0 = dropless; taken in thousandths: C = ceil(K T cf / E) in integers */
+    int64_t capacity_multiple, capacity_min;
+    bool priority;             /* Batch Priority Routing */
+    int renorm;                /* VLMK_RENORM_* */
+    double noise_std;          /* sigma = noise_std / E in TRAIN mode */
+    uint64_t site;             /* names the place: key = (seed, ROUTER, step, group, site) */
+    double weight[VLMK_N_LOSSES];
+    double global_experts;
+} vlm_route_policy;
+/* What a routing decided; device arrays kept across segments. */
+typedef struct vlm_routing {
+    int64_t T, E, K, n_sets;
+    double sigma;
+    int32_t *d_set_offset; /* [n_sets + 1] */
+    int32_t *d_expert, *d_slot; /* [T, K] */
+    int32_t *d_row_token;  /* [T K] */
+    int32_t *d_expert_offset; /* [E + 1] */
+    int32_t *d_load, *d_served; /* [n_sets, E] */
+    void *d_noisy, *d_clean, *d_gates, *d_priority; /* [T, E] x 3, [T] wide */
+    void *d_losses;        /* [n_sets, VLMK_N_LOSSES] wide; set by vlm_router_losses */
+    void *d_weight;        /* [T, K] wide: combine weights */
+    int32_t *capacity;     /* [n_sets] host; -1 = dropless */
+} vlm_routing;
+/* Capacity of a set of T tokens (facts: G.3); -1 when factor is 0. */
+int64_t vlm_capacity(int64_t T, int64_t E, int64_t K, double factor, int64_t multiple, int64_t minimum);
+/* logits [T, E] wide -> combine weights [T, K]; *routing lives as long as the recording. */
+vlmoe_tensor *vlm_route(vlmoe_tape *tape, vlmoe_tensor *logits, const vlm_route_policy *policy, vlm_routing **routing);
+/* The weighted balance losses as one element: pass it to vlmoe_loss_add.. */
+vlmoe_tensor *vlm_router_losses(vlmoe_tape *tape, vlmoe_tensor *logits, const vlm_route_policy *policy, vlm_routing *routing);
+vlmoe_tensor *vlm_dispatch(vlmoe_tape *tape, vlmoe_tensor *x, vlm_routing *routing);                          /* [T K, D] */
+vlmoe_tensor *vlm_combine(vlmoe_tape *tape, vlmoe_tensor *rows, vlmoe_tensor *weight, vlm_routing *routing);  /* [T, D] */
+
+#endif
