@@ -38,7 +38,7 @@ bool vlm_mul_i64(int64_t a, int64_t b, int64_t *out);
 bool vlm_mul_size(size_t a, size_t b, size_t *out);
 size_t vlm_round_up(size_t n, size_t multiple); /* multiple is a power of two */
 
-void *vlm_alloc(size_t bytes);             /* zeroed, 64-byte aligned; NULL when out of memory; 0 bytes gives a block */
+void *vlm_alloc(size_t bytes);             /* zeroed, 64-byte aligned (256 from 4 KiB up); NULL when out of memory; 0 bytes gives a block */
 void *vlm_alloc_array(size_t n, size_t s); /* the same, product checked */
 void vlm_free(void *ptr);                  /* NULL allowed */
 char *vlm_strdup(const char *text);        /* NULL when out of memory */

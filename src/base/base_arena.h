@@ -14,6 +14,7 @@ typedef struct vlm_arena {
     size_t peak;     /* most bytes used at once since init */
 } vlm_arena;
 
+/* base should be 256-byte aligned (vlm_alloc is, from 4 KiB up); otherwise the first bytes are lost. Capacity counts in 256s. */
 void vlm_arena_init(vlm_arena *arena, void *base, size_t capacity);
 /* 256-byte aligned, not cleared; NULL when full. In sanitizer builds a poisoned gap of 64 bytes follows each block.
  * On meta (base NULL) the result is a non-NULL fake address. */

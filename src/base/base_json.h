@@ -24,7 +24,7 @@ const vlm_value *vlm_json_next(const vlm_value *value);
 const char *vlm_json_key(const vlm_value *value);                        /* key of a member of an object, else NULL */
 bool vlm_json_bool(const vlm_value *value);
 double vlm_json_number(const vlm_value *value);
-bool vlm_json_int(const vlm_value *value, int64_t *out);                 /* false: not a whole number in +-2^53 */
+bool vlm_json_int(const vlm_value *value, int64_t *out);                 /* false: not a whole number within +-2^53, exclusive */
 const char *vlm_json_text(const vlm_value *value);                       /* NULL: not a string */
 
 /* Writing: text grows; numbers are the shortest that read back equal; order is the caller's. */
@@ -38,5 +38,8 @@ void vlm_text_append(vlm_text *text, const char *data, size_t bytes);
 void vlm_text_json_string(vlm_text *text, const char *value, size_t bytes); /* with quotes and escapes; invalid UTF-8 becomes U+FFFD */
 void vlm_text_json_number(vlm_text *text, double value);                    /* NaN and infinities become null */
 void vlm_text_free(vlm_text *text);
+
+/* Bytes of the UTF-8 character at text, 1 to 4; 0 when there is none or it is not valid (RFC 3629). */
+size_t vlm_utf8_length(const char *text, size_t bytes);
 
 #endif
