@@ -37,7 +37,7 @@ VLMOE_API const char *vlmoe_context_error(const vlmoe_context *ctx);
  * in ctx. All parameters must be created before the first recording or access.  Errors: ARG, SHAPE, STATE, NOMEM. */
 VLMOE_API vlmoe_status vlmoe_param_create(vlmoe_context *ctx, const char *name, int rank, const int64_t *shape, vlmoe_tensor **out);
 
-/* Fill a parameter with a normal of this deviation cut at two deviations; the draws depend on the seed and the parameter's place alone. */
+/* Fill a parameter with a normal of this deviation cut at one deviation (as BEiT); the draws depend on the seed and the parameter's place alone. */
 VLMOE_API vlmoe_status vlmoe_param_init_normal(vlmoe_tensor *param, double deviation);
 VLMOE_API vlmoe_status vlmoe_param_init_constant(vlmoe_tensor *param, double value);
 VLMOE_API vlmoe_tensor *vlmoe_param_find(vlmoe_context *ctx, const char *name); /* NULL: none of that name */

@@ -25,7 +25,7 @@ struct vlm_param {
     bool trained;      /* false: frozen, no gradient */
     bool decays;
     double lr_scale;   /* times the scheduled rate */
-    double init_std;   /* > 0: truncated normal; else the constant init_value */
+    double init_std;   /* > 0: normal cut at one deviation; else the constant init_value */
     double init_value;
     bool init_equal;   /* per expert: every expert starts as expert 0 */
     int64_t index;     /* in the registry */
