@@ -36,7 +36,8 @@ void vlm_arena_init(vlm_arena *arena, void *base, size_t capacity)
         arena->base += skip;
         arena->capacity -= skip;
     }
-    /* Whole units only: then what fits does not depend on where the block lies, and a dry run on meta tells the truth. */
+    /* Whole units only: then what fits does not depend on where the block lies, and a dry run on
+     * meta tells the truth. */
     arena->capacity &= ~(size_t)(VLM_ARENA_ALIGN - 1);
     poison(arena, 0, arena->capacity);
 }

@@ -1,4 +1,5 @@
-/* How many cores this process may use: the affinity mask, and the processor quota of its control group (cgroup v2). */
+/* How many cores this process may use: the affinity mask, and the processor quota of its control
+ * group (cgroup v2). */
 #define _GNU_SOURCE
 #include <sched.h>
 #include <stdio.h>
@@ -17,7 +18,9 @@ static int cores_by_affinity(void)
         cpu_set_t *set = CPU_ALLOC((size_t)n);
         if (!set) break;
         size_t bytes = CPU_ALLOC_SIZE((size_t)n);
-        int count = sched_getaffinity(0, bytes, set) == 0 ? CPU_COUNT_S(bytes, set) : 0; /* refused: the mask is too small */
+        int refused =
+            sched_getaffinity(0, bytes, set); /* the machine has more cores than the mask */
+        int count = refused ? 0 : CPU_COUNT_S(bytes, set);
         CPU_FREE(set);
         if (count > 0) return count;
     }
@@ -28,7 +31,8 @@ static int cores_by_affinity(void)
 int vlm_cores_from_quota(const char *text, int cores)
 {
     long long quota, period;
-    if (sscanf(text, "%lld %lld", &quota, &period) != 2 || quota <= 0 || period <= 0) return cores; /* "max 100000" */
+    if (sscanf(text, "%lld %lld", &quota, &period) != 2 || quota <= 0 || period <= 0)
+        return cores;                                  /* "max 100000" */
     long long allowed = (quota + period - 1) / period; /* part of a core still wants a thread */
     return allowed < cores ? (int)allowed : cores;
 }

@@ -71,7 +71,8 @@ vlmoe_status vlm_dir_remove(const char *path, vlmoe_error *error)
 {
     enum { OPEN_FOLDERS = 16 };
     errno = 0;
-    if (nftw(path, remove_entry, OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS) == 0 || errno == ENOENT) return VLMOE_OK;
+    if (nftw(path, remove_entry, OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS) == 0 || errno == ENOENT)
+        return VLMOE_OK;
     return vlm_fail_errno(error, "remove", path);
 }
 

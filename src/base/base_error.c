@@ -17,6 +17,15 @@ vlmoe_status vlm_fail(vlmoe_error *error, vlmoe_status status, const char *forma
     return status;
 }
 
+/* As much of more as fits behind what is there. */
+static void append(vlmoe_error *error, const char *more)
+{
+    size_t at = strlen(error->text), n = strlen(more);
+    n = VLM_MIN(n, sizeof error->text - 1 - at);
+    memcpy(error->text + at, more, n);
+    error->text[at + n] = '\0';
+}
+
 vlmoe_status vlm_fail_in(vlmoe_error *error, const char *format, ...)
 {
     if (!error) return VLMOE_E_INTERNAL;
@@ -24,11 +33,10 @@ vlmoe_status vlm_fail_in(vlmoe_error *error, const char *format, ...)
     memcpy(old, error->text, sizeof old);
     va_list args;
     va_start(args, format);
-    int n = vsnprintf(error->text, sizeof error->text, format, args);
+    vsnprintf(error->text, sizeof error->text, format, args);
     va_end(args);
-    if (n < 0) n = 0;
-    if ((size_t)n < sizeof error->text)
-        snprintf(error->text + n, sizeof error->text - (size_t)n, ": %s", old);
+    append(error, ": ");
+    append(error, old);
     return error->status;
 }
 

@@ -1,4 +1,5 @@
-/* Whole files: reading into memory, and replacing so that a reader sees the old or the new content, never a mixture. */
+/* Whole files: reading into memory, and replacing so that a reader sees the old or the new content,
+ * never a mixture. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -34,16 +35,19 @@ int vlm_io_write_all(int fd, const void *data, size_t bytes)
 int vlm_io_sync(int fd)
 {
     if (fsync(fd) == 0) return 0;
-    /* Pipes, devices and some file systems cannot sync; what was written there is as safe as it gets. */
+    /* Pipes, devices and some file systems cannot sync; what was written there is as safe
+     * as it gets. */
     return errno == EINVAL || errno == ENOTSUP || errno == EROFS ? 0 : errno;
 }
 
-/* Read to the end of fd into a growing block. NOMEM leaves *data for the caller to free as well. */
-static vlmoe_status read_all(int fd, const char *path, size_t max_bytes, vlm_text *text, vlmoe_error *error)
+/* Read to the end of fd into a growing block, which the caller frees on failure too. */
+static vlmoe_status read_all(int fd, const char *path, size_t max_bytes, vlm_text *text,
+                             vlmoe_error *error)
 {
     for (;;) {
         if (text->bytes > max_bytes)
-            return vlm_fail(error, VLMOE_E_FORMAT, "%s is larger than the %zu bytes allowed here", path, max_bytes);
+            return vlm_fail(error, VLMOE_E_FORMAT, "%s is larger than the %zu bytes allowed here",
+                            path, max_bytes);
         if (text->capacity - text->bytes < 2) {
             size_t capacity = VLM_MAX(text->capacity * 2, (size_t)FIRST_READ);
             char *grown = vlm_alloc(capacity);
@@ -62,13 +66,14 @@ static vlmoe_status read_all(int fd, const char *path, size_t max_bytes, vlm_tex
     return VLMOE_OK;
 }
 
-vlmoe_status vlm_file_read(const char *path, size_t max_bytes, char **out, size_t *bytes, vlmoe_error *error)
+vlmoe_status vlm_file_read(const char *path, size_t max_bytes, char **out, size_t *bytes,
+                           vlmoe_error *error)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return vlm_fail_errno(error, "open", path);
     struct stat info;
     vlm_text text = {0};
-    /* A file of known size is read into one block; the size is a hint, the end of the file decides. */
+    /* A file of known size is read into one block; the size is a hint, its end decides. */
     if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && (uint64_t)info.st_size <= max_bytes) {
         text.capacity = (size_t)info.st_size + 2;
         text.data = vlm_alloc(text.capacity);
@@ -103,7 +108,9 @@ static vlmoe_status open_beside(const char *path, char **name, int *fd, vlmoe_er
         }
         vlm_free(temporary);
     }
-    return vlm_fail(error, VLMOE_E_IO, "cannot write %s: %d temporary files of this name are in the way", path, REPLACE_TRIES);
+    return vlm_fail(error, VLMOE_E_IO,
+                    "cannot write %s: %d temporary files of this name are in the way", path,
+                    REPLACE_TRIES);
 }
 
 vlmoe_status vlm_file_replace(const char *path, const void *data, size_t bytes, vlmoe_error *error)

@@ -1,5 +1,5 @@
-/* JSON documents: the checked text becomes a tree; the only file that knows cJSON. The grammar is base_json_check.c's,
- * which is stricter than cJSON and reports lines. */
+/* JSON documents: the checked text becomes a tree; the only file that knows cJSON. The grammar is
+ * base_json_check.c's, which is stricter than cJSON and reports lines. */
 #include <cjson/cJSON.h>
 #include <math.h>
 #include <stdlib.h>
@@ -14,12 +14,18 @@ struct vlm_json {
 const char *vlm_json_kind_name(vlm_json_kind kind)
 {
     switch (kind) {
-    case VLM_JSON_NULL: return "null";
-    case VLM_JSON_BOOL: return "true or false";
-    case VLM_JSON_NUMBER: return "a number";
-    case VLM_JSON_STRING: return "a string";
-    case VLM_JSON_ARRAY: return "an array";
-    case VLM_JSON_OBJECT: return "an object";
+    case VLM_JSON_NULL:
+        return "null";
+    case VLM_JSON_BOOL:
+        return "true or false";
+    case VLM_JSON_NUMBER:
+        return "a number";
+    case VLM_JSON_STRING:
+        return "a string";
+    case VLM_JSON_ARRAY:
+        return "an array";
+    case VLM_JSON_OBJECT:
+        return "an object";
     }
     return "?";
 }
@@ -35,12 +41,14 @@ static vlmoe_status refuse_twins(const cJSON *object, const char *name, vlmoe_er
     if (n < 2) return VLMOE_OK;
     const char **keys = vlm_alloc_array(n, sizeof *keys);
     if (!keys) return vlm_fail(error, VLMOE_E_NOMEM, "%s: no memory to check %zu keys", name, n);
-    for (const cJSON *member = object->child; member; member = member->next) keys[i++] = member->string;
+    for (const cJSON *member = object->child; member; member = member->next)
+        keys[i++] = member->string;
     qsort(keys, n, sizeof *keys, compare_keys);
     vlmoe_status status = VLMOE_OK;
     for (i = 1; i < n && !status; i++)
         if (strcmp(keys[i - 1], keys[i]) == 0)
-            status = vlm_fail(error, VLMOE_E_FORMAT, "%s: the key \"%s\" appears twice in one object", name, keys[i]);
+            status = vlm_fail(error, VLMOE_E_FORMAT,
+                              "%s: the key \"%s\" appears twice in one object", name, keys[i]);
     vlm_free(keys);
     return status;
 }
@@ -59,20 +67,23 @@ static vlmoe_status check_tree(const cJSON *root, const char *name, vlmoe_error 
         }
         open[depth] = value->next;
         if (cJSON_IsNumber(value) && !isfinite(value->valuedouble))
-            return vlm_fail(error, VLMOE_E_FORMAT, "%s: a number is too large for double precision", name);
+            return vlm_fail(error, VLMOE_E_FORMAT, "%s: a number is too large for double precision",
+                            name);
         if (cJSON_IsObject(value)) VLM_TRY(refuse_twins(value, name, error));
         if (value->child) open[++depth] = value->child;
     }
     return VLMOE_OK;
 }
 
-vlmoe_status vlm_json_parse(const char *text, size_t bytes, const char *name, bool comments, vlm_json **out, vlmoe_error *error)
+vlmoe_status vlm_json_parse(const char *text, size_t bytes, const char *name, bool comments,
+                            vlm_json **out, vlmoe_error *error)
 {
     vlm_json *doc = vlm_alloc(sizeof *doc);
     char *copy = bytes < SIZE_MAX ? vlm_alloc(bytes + 1) : NULL;
     vlmoe_status status = VLMOE_OK;
     if (!doc || !copy) {
-        status = vlm_fail(error, VLMOE_E_NOMEM, "%s: no memory to read %zu bytes of JSON", name, bytes);
+        status =
+            vlm_fail(error, VLMOE_E_NOMEM, "%s: no memory to read %zu bytes of JSON", name, bytes);
         goto done;
     }
     if (bytes) memcpy(copy, text, bytes);

@@ -1,4 +1,5 @@
-/* A strict JSON scanner: finds the first thing that is wrong and says on which line. Builds nothing. */
+/* A strict JSON scanner: finds the first thing that is wrong and says on which line. Builds
+ * nothing. */
 #include <string.h>
 #include "base_json.h"
 #include "base_json_check.h"
@@ -26,9 +27,14 @@ static vlmoe_status fail(scan *s, const char *what)
     int line = 1;
     for (size_t i = 0; i < s->at && i < s->bytes; i++) line += s->text[i] == '\n';
     int c = peek(s);
-    if (c < 0) return vlm_fail(s->error, VLMOE_E_FORMAT, "%s line %d: %s, found the end of the text", s->name, line, what);
-    if (c > ' ' && c < 127) return vlm_fail(s->error, VLMOE_E_FORMAT, "%s line %d: %s, found '%c'", s->name, line, what, c);
-    return vlm_fail(s->error, VLMOE_E_FORMAT, "%s line %d: %s, found byte 0x%02x", s->name, line, what, (unsigned)c);
+    if (c < 0)
+        return vlm_fail(s->error, VLMOE_E_FORMAT, "%s line %d: %s, found the end of the text",
+                        s->name, line, what);
+    if (c > ' ' && c < 127)
+        return vlm_fail(s->error, VLMOE_E_FORMAT, "%s line %d: %s, found '%c'", s->name, line, what,
+                        c);
+    return vlm_fail(s->error, VLMOE_E_FORMAT, "%s line %d: %s, found byte 0x%02x", s->name, line,
+                    what, (unsigned)c);
 }
 
 /* At a slash: blank one comment. Newlines stay, so that lines keep their numbers. */
@@ -66,7 +72,10 @@ static int32_t hex4(const scan *s, size_t at)
     int32_t value = 0;
     for (size_t i = at; i < at + 4; i++) {
         int c = i < s->bytes ? s->text[i] : 0;
-        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+        int digit = c >= '0' && c <= '9'   ? c - '0'
+                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                           : -1;
         if (digit < 0) return -1;
         value = value << 4 | digit;
     }
@@ -78,18 +87,22 @@ static vlmoe_status skip_escape(scan *s)
 {
     int c = s->at + 1 < s->bytes ? s->text[s->at + 1] : 0;
     if (c != 'u') {
-        if (!c || !strchr("\"\\/bfnrt", c)) return fail(s, "expected a JSON escape such as \\n or \\u0041");
+        if (!c || !strchr("\"\\/bfnrt", c))
+            return fail(s, "expected a JSON escape such as \\n or \\u0041");
         s->at += 2;
         return VLMOE_OK;
     }
     int32_t unit = hex4(s, s->at + 2);
     if (unit < 0) return fail(s, "expected four hexadecimal digits after \\u");
     if (unit == 0) return fail(s, "the character \\u0000 is not allowed");
-    if (unit >= 0xDC00 && unit <= 0xDFFF) return fail(s, "the second half of a surrogate pair without a first");
+    if (unit >= 0xDC00 && unit <= 0xDFFF)
+        return fail(s, "the second half of a surrogate pair without a first");
     if (unit >= 0xD800 && unit <= 0xDBFF) {
-        bool paired = s->at + 7 < s->bytes && s->text[s->at + 6] == '\\' && s->text[s->at + 7] == 'u';
+        bool paired =
+            s->at + 7 < s->bytes && s->text[s->at + 6] == '\\' && s->text[s->at + 7] == 'u';
         int32_t second = paired ? hex4(s, s->at + 8) : -1;
-        if (second < 0xDC00 || second > 0xDFFF) return fail(s, "the first half of a surrogate pair without a second");
+        if (second < 0xDC00 || second > 0xDFFF)
+            return fail(s, "the first half of a surrogate pair without a second");
         s->at += 6;
     }
     s->at += 6;
@@ -191,7 +204,8 @@ static vlmoe_status leave_value(scan *s, bool *more)
         VLM_TRY(skip_space(s));
         char closer = s->closer[s->depth - 1];
         int c = peek(s);
-        if (c != ',' && c != closer) return fail(s, closer == '}' ? "expected ',' or '}'" : "expected ',' or ']'");
+        if (c != ',' && c != closer)
+            return fail(s, closer == '}' ? "expected ',' or '}'" : "expected ',' or ']'");
         s->at++;
         if (c == ',') {
             *more = true;
@@ -202,7 +216,8 @@ static vlmoe_status leave_value(scan *s, bool *more)
     return VLMOE_OK;
 }
 
-vlmoe_status vlm_json_check(char *text, size_t bytes, const char *name, bool comments, vlmoe_error *error)
+vlmoe_status vlm_json_check(char *text, size_t bytes, const char *name, bool comments,
+                            vlmoe_error *error)
 {
     scan s = {.text = text, .bytes = bytes, .name = name, .comments = comments, .error = error};
     bool more = true;

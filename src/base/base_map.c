@@ -10,7 +10,8 @@ static vlmoe_status map_descriptor(int fd, const char *path, vlm_map *out, vlmoe
 {
     struct stat info;
     if (fstat(fd, &info) != 0) return vlm_fail_errno(error, "examine", path);
-    if (!S_ISREG(info.st_mode)) return vlm_fail(error, VLMOE_E_IO, "cannot open %s: not a regular file", path);
+    if (!S_ISREG(info.st_mode))
+        return vlm_fail(error, VLMOE_E_IO, "cannot open %s: not a regular file", path);
     vlm_map map = {0};
     if (info.st_size > 0) {
         map.bytes = (size_t)info.st_size;

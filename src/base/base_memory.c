@@ -33,7 +33,8 @@ void *vlm_alloc(size_t bytes)
     /* Large blocks become arenas, which want 256; small ones would waste it. */
     size_t align = bytes >= LARGE_BYTES ? LARGE_ALIGN : SMALL_ALIGN;
     void *ptr = NULL;
-    /* posix_memalign and not aligned_alloc: the size stays exact, so sanitizers see a write one past the end. */
+    /* posix_memalign and not aligned_alloc: the size stays exact, so sanitizers see a write one
+     * past the end. */
     if (posix_memalign(&ptr, align, bytes ? bytes : 1) != 0) return NULL;
     memset(ptr, 0, bytes ? bytes : 1);
     return ptr;

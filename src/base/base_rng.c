@@ -1,4 +1,5 @@
-/* Draws by counter. Integers are exact on every machine; vlm_rng_normal goes through the C library's log and cos. */
+/* Draws by counter. Integers are exact on every machine; vlm_rng_normal goes through the C
+ * library's log and cos. */
 #include <math.h>
 #include "base_rng.h"
 #include "math_philox.h"
@@ -15,7 +16,8 @@ static uint32_t high(uint64_t x)
     return (uint32_t)(x >> 32);
 }
 
-/* Fold one 64-bit index into the 128 bits that name a place: two words are the key, two ride in the counter. */
+/* Fold one 64-bit index into the 128 bits that name a place: two words are the key, two ride in the
+ * counter. */
 static void fold(uint32_t name[4], uint64_t index)
 {
     const uint32_t key[2] = {name[0], name[1]};
@@ -36,7 +38,8 @@ vlm_rng vlm_rng_at(uint64_t seed, vlm_stream stream, uint64_t a, uint64_t b, uin
 {
     uint32_t name[4];
     name_place(seed, stream, (const uint64_t[]){a, b, c}, name);
-    /* counter[3] is never 0 here, and always 0 where a kernel uses vlm_rng_key: the two never meet. */
+    /* counter[3] is never 0 here, and always 0 where a kernel uses vlm_rng_key: the two never meet.
+     */
     return (vlm_rng){.key = {name[0], name[1]}, .counter = {0, name[2], name[3], (uint32_t)stream}};
 }
 
@@ -52,7 +55,8 @@ uint32_t vlm_rng_u32(vlm_rng *rng)
     if (rng->n_left == 0) {
         math_philox(rng->key, rng->counter, rng->left);
         rng->n_left = 4;
-        if (++rng->counter[0] == 0) rng->counter[3] += 1u << 16; /* after 2^34 draws; streams are below 2^16 */
+        if (++rng->counter[0] == 0)
+            rng->counter[3] += 1u << 16; /* after 2^34 draws; streams are below 2^16 */
     }
     return rng->left[4 - rng->n_left--];
 }
@@ -63,7 +67,8 @@ static uint64_t draw_u64(vlm_rng *rng)
     return upper << 32 | vlm_rng_u32(rng);
 }
 
-/* Lemire 2019, "Fast random integer generation in an interval": the high word of x*n, redrawing the few x that would bias. */
+/* Lemire 2019, "Fast random integer generation in an interval": the high word of x*n, redrawing the
+ * few x that would bias. */
 uint64_t vlm_rng_below(vlm_rng *rng, uint64_t n)
 {
     VLM_ASSERT(n >= 1);
@@ -88,7 +93,8 @@ double vlm_rng_normal(vlm_rng *rng)
 
 enum { FEISTEL_ROUNDS = 8 };
 
-/* One pass of a balanced Feistel network over 2 * half bits: a bijection whatever the round function is. */
+/* One pass of a balanced Feistel network over 2 * half bits: a bijection whatever the round
+ * function is. */
 static uint64_t feistel(uint64_t key, int half, uint64_t x)
 {
     const uint32_t philox_key[2] = {low(key), high(key)};
@@ -105,7 +111,8 @@ static uint64_t feistel(uint64_t key, int half, uint64_t x)
     return (uint64_t)left << half | right;
 }
 
-/* Black and Rogaway 2002, cycle walking: step until the value is back in [0, n). The domain is below 4n, so few steps. */
+/* Black and Rogaway 2002, cycle walking: step until the value is back in [0, n). The domain is
+ * below 4n, so few steps. */
 uint64_t vlm_rng_permute(uint64_t key, uint64_t n, uint64_t i)
 {
     VLM_ASSERT(i < n);

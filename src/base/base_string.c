@@ -28,12 +28,14 @@ char *vlm_format(const char *format, ...)
 
 enum { MAX_WORD = 64 };
 
-/* Optimal string alignment: Wagner and Fischer's table with Damerau's swap of neighbours, three rows at a time. */
+/* Optimal string alignment: Wagner and Fischer's table with Damerau's swap of neighbours, three
+ * rows at a time. */
 int vlm_edit_distance(const char *a, const char *b)
 {
     size_t n_a = strlen(a), n_b = strlen(b);
     if (strcmp(a, b) == 0) return 0;
-    if (n_a > MAX_WORD || n_b > MAX_WORD) return (int)VLM_MAX(n_a, n_b); /* no word a person mistyped */
+    if (n_a > MAX_WORD || n_b > MAX_WORD)
+        return (int)VLM_MAX(n_a, n_b); /* no word a person mistyped */
     int rows[3][MAX_WORD + 1];
     int *before = rows[0], *last = rows[1], *row = rows[2];
     for (size_t j = 0; j <= n_b; j++) last[j] = (int)j;

@@ -1,12 +1,13 @@
-/* The thread team. A run is open while its number is in `open`; workers join and leave it freely, so a run whose tiles are
- * done before a sleeper wakes does not wait for that sleeper. */
+/* The thread team. A run is open while its number is in `open`; workers join and leave it freely,
+ * so a run whose tiles are done before a sleeper wakes does not wait for that sleeper. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include "base_team.h"
 
-/* Long enough to bridge the gap between two kernels, short enough not to starve a neighbour that shares the core. */
+/* Long enough to bridge the gap between two kernels, short enough not to starve a neighbour that
+ * shares the core. */
 static const double SPIN_SECONDS = 5e-6;
 enum { SPINS_PER_LOOK = 16 };
 
@@ -28,7 +29,8 @@ struct vlm_team {
     int64_t n_tiles;
     _Atomic int64_t next_tile;
 
-    /* All four are sequentially consistent: each side first announces itself, then looks at the other (Dekker's pattern). */
+    /* All four are sequentially consistent: each side first announces itself, then looks at the
+     * other (Dekker's pattern). */
     _Atomic uint64_t open;    /* number of the run that may be joined, 0 = none */
     _Atomic int active;       /* workers that may be touching the job */
     _Atomic int sleepers;     /* workers asleep, or about to */
@@ -91,7 +93,8 @@ static void *work(void *arg)
     while (!atomic_load(&team->stop)) {
         wait_for_news(team, seen);
         atomic_fetch_add(&team->active, 1);
-        uint64_t open = atomic_load(&team->open); /* perhaps a later run than the one that woke us, which is fine */
+        uint64_t open = atomic_load(
+            &team->open); /* perhaps a later run than the one that woke us, which is fine */
         if (open) {
             seen = open;
             run_tiles(team, self->index);
@@ -156,7 +159,8 @@ static vlmoe_status start_workers(vlm_team *team, vlmoe_error *error)
         worker *self = &team->workers[i - 1];
         *self = (worker){.team = team, .index = i};
         if (pthread_create(&self->thread, NULL, work, self) == 0) team->n_started++;
-        else status = vlm_fail(error, VLMOE_E_NOMEM, "the system gave %d of %d threads", i, team->n);
+        else
+            status = vlm_fail(error, VLMOE_E_NOMEM, "the system gave %d of %d threads", i, team->n);
     }
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     return status;
@@ -164,7 +168,8 @@ static vlmoe_status start_workers(vlm_team *team, vlmoe_error *error)
 
 vlmoe_status vlm_team_create(int n_threads, vlm_team **out, vlmoe_error *error)
 {
-    if (n_threads < 1) return vlm_fail(error, VLMOE_E_ARG, "a team has at least 1 thread, not %d", n_threads);
+    if (n_threads < 1)
+        return vlm_fail(error, VLMOE_E_ARG, "a team has at least 1 thread, not %d", n_threads);
     vlm_team *team = vlm_alloc(sizeof *team);
     worker *workers = vlm_alloc_array((size_t)n_threads, sizeof *workers);
     if (!team || !workers) {
@@ -174,7 +179,8 @@ vlmoe_status vlm_team_create(int n_threads, vlm_team **out, vlmoe_error *error)
     }
     team->n = n_threads;
     team->workers = workers;
-    team->may_spin = n_threads <= vlm_cores_allowed(); /* more threads than cores: spinning only keeps a worker off its core */
+    team->may_spin = n_threads <= vlm_cores_allowed(); /* more threads than cores: spinning only
+                                                          keeps a worker off its core */
     pthread_mutex_init(&team->lock, NULL);
     pthread_cond_init(&team->work_came, NULL);
     pthread_cond_init(&team->work_left, NULL);

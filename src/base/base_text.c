@@ -54,13 +54,17 @@ void vlm_text_put(vlm_text *text, const char *format, ...)
     text->bytes += (size_t)n;
 }
 
-/* RFC 3629: the second byte's range keeps out overlong forms, surrogates and what is above U+10FFFF. */
+/* RFC 3629: the second byte's range keeps out overlong forms, surrogates and what is above
+ * U+10FFFF. */
 size_t vlm_utf8_length(const char *text, size_t bytes)
 {
     const unsigned char *p = (const unsigned char *)text;
     if (bytes == 0) return 0;
     if (p[0] < 0x80) return 1;
-    size_t n = p[0] >= 0xC2 && p[0] <= 0xDF ? 2 : p[0] >= 0xE0 && p[0] <= 0xEF ? 3 : p[0] >= 0xF0 && p[0] <= 0xF4 ? 4 : 0;
+    size_t n = p[0] >= 0xC2 && p[0] <= 0xDF   ? 2
+               : p[0] >= 0xE0 && p[0] <= 0xEF ? 3
+               : p[0] >= 0xF0 && p[0] <= 0xF4 ? 4
+                                              : 0;
     if (n == 0 || n > bytes) return 0;
     unsigned low = p[0] == 0xE0 ? 0xA0 : p[0] == 0xF0 ? 0x90 : 0x80;
     unsigned high = p[0] == 0xED ? 0x9F : p[0] == 0xF4 ? 0x8F : 0xBF;
@@ -103,8 +107,10 @@ void vlm_text_json_number(vlm_text *text, double value)
         vlm_text_put(text, "%.0f", value);
         return;
     }
-    /* Any decimal of up to 15 digits survives a normal double, and %g drops trailing zeros; subnormals have fewer digits. */
-    for (int precision = fabs(value) < DBL_MIN ? 1 : DBL_DIG; precision <= DBL_DECIMAL_DIG; precision++) {
+    /* Any decimal of up to 15 digits survives a normal double, and %g drops trailing zeros;
+     * subnormals have fewer digits. */
+    for (int precision = fabs(value) < DBL_MIN ? 1 : DBL_DIG; precision <= DBL_DECIMAL_DIG;
+         precision++) {
         snprintf(digits, sizeof digits, "%.*g", precision, value);
         if (strtod(digits, NULL) == value) break;
     }

@@ -99,7 +99,8 @@ void vlm_writer_abandon(vlm_writer *writer)
 {
     if (!writer) return;
     struct stat info;
-    bool is_file = fstat(writer->fd, &info) == 0 && S_ISREG(info.st_mode); /* never a device such as /dev/full */
+    bool is_file = fstat(writer->fd, &info) == 0 &&
+                   S_ISREG(info.st_mode); /* never a device such as /dev/full */
     close(writer->fd);
     if (is_file) unlink(writer->path);
     release(writer);
