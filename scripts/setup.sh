@@ -11,7 +11,7 @@ BUILD_PACKAGES=(
     libsentencepiece-dev libutf8proc-dev # text
     libstb-dev libjpeg62-turbo-dev       # pictures
     libcmocka-dev                        # tests
-    binutils git                         # symbol lists; file lists of the checks
+    binutils                             # nm, for the list of exported symbols
 )
 DEMO_PACKAGES=(python3 python3-pil python3-fonttools) # scripts/data draws and cuts the demo's pictures
 DEV_PACKAGES=(clang-tidy clang-format)
