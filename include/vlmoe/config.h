@@ -17,7 +17,7 @@ VLMOE_API vlmoe_status vlmoe_config_load(const char *path, int n_set, const char
                                          vlmoe_config **out, vlmoe_error *error);
 VLMOE_API void vlmoe_config_destroy(vlmoe_config *config); /* NULL allowed */
 
-/* The value of "section.key" as JSON text, valid until the config is destroyed; NULL when there is no such key. */
+/* The value of "section.key" as JSON text, valid until the next get; NULL when there is no such key. */
 VLMOE_API const char *vlmoe_config_get(vlmoe_config *config, const char *key);
 
 #ifdef __cplusplus

@@ -12,14 +12,14 @@ typedef struct vlm_texts { int64_t n; char **at; } vlm_texts;
 
 /* struct vlm_cfg_model { int64_t layers; ... } and so on. A choice is held as its text. */
 #define VLM_SECTION(section, help) typedef struct vlm_cfg_##section {
-#define VLM_INT(name, def, min, max, kind, help) int64_t name;
-#define VLM_REAL(name, def, min, max, kind, help) double name;
-#define VLM_BOOL(name, def, kind, help) bool name;
-#define VLM_TEXT(name, def, kind, help) char *name;
-#define VLM_CHOICE(name, def, choices, kind, help) char *name;
-#define VLM_INTS(name, def, min, max, kind, help) vlm_ints name;
-#define VLM_REALS(name, def, min, max, kind, help) vlm_reals name;
-#define VLM_TEXTS(name, def, kind, help) vlm_texts name;
+#define VLM_INT(section, name, def, min, max, kind, help) int64_t name;
+#define VLM_REAL(section, name, def, min, max, kind, help) double name;
+#define VLM_BOOL(section, name, def, kind, help) bool name;
+#define VLM_TEXT(section, name, def, kind, help) char *name;
+#define VLM_CHOICE(section, name, def, choices, kind, help) char *name;
+#define VLM_INTS(section, name, def, min, max, kind, help) vlm_ints name;
+#define VLM_REALS(section, name, def, min, max, kind, help) vlm_reals name;
+#define VLM_TEXTS(section, name, def, kind, help) vlm_texts name;
 #define VLM_END(section) } vlm_cfg_##section;
 #include "config.def"
 #undef VLM_SECTION
@@ -41,6 +41,7 @@ struct vlmoe_config {
     vlm_cfg_data data;
     vlm_cfg_optim optim;
     vlm_cfg_tokeniser tokeniser;
+    char *last_get; /* of vlmoe_config_get */
 };
 
 /* All defaults. Errors: NOMEM. */
