@@ -78,8 +78,11 @@ build_and_test() { # build_and_test FOLDER CTEST_REGEX CMAKE_OPTIONS...
 
 tidy() {
     command -v clang-tidy >/dev/null || { echo "clang-tidy is not installed (scripts/setup.sh --dev): skipped"; return 0; }
-    find src kernels/cpu kernels/ref -name '*.c' -print0 |
-        xargs -0 -r -n 4 -P "$jobs" clang-tidy --quiet -p build-test/release 2>build-test/tidy.log
+    local tool=(xargs -0 -r -n 4 -P "$jobs" clang-tidy --quiet -p build-test/release) status=0
+    local hints=(--extra-arg=-D_GNU_SOURCE= --extra-arg=-include --extra-arg="$root/scripts/checks/tidy_hints.h")
+    find src -name '*.c' ! -name base_error.c -print0 | "${tool[@]}" "${hints[@]}" 2>build-test/tidy.log || status=1
+    find src/base/base_error.c kernels/cpu kernels/ref -name '*.c' -print0 | "${tool[@]}" 2>>build-test/tidy.log || status=1
+    return "$status"
 }
 
 started=$SECONDS
