@@ -1,0 +1,142 @@
+#!/usr/bin/python3
+"""Stored pictures for tests/data/test_{image,resize,augment}.c, made with Pillow.
+
+usage: make_image.py OUT_DIR      (writes data_image.bin, data_resize.bin, data_colour.bin)
+
+All numbers are little-endian. Records follow each other to the end of the file:
+  data_image.bin   char name[16], i32 exact, i32 file_bytes, i32 width, i32 height, file,
+                   RGB pixels on white
+  data_resize.bin  i32 width, height, box x, y, width, height, out width, out height,
+                   pixels, out pixels
+  data_colour.bin  i32 change (0 brightness, 1 contrast, 2 saturation, 3 hue), i32 n_pixels,
+                   f64 factor, pixels, out pixels
+"""
+import io
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageEnhance
+
+rng = np.random.default_rng(20220314)
+
+
+def noise(height, width, channels):
+    return rng.integers(0, 256, (height, width, channels), dtype=np.uint8)
+
+
+def smooth(height, width):
+    """Colours that a JPEG can hold without much loss."""
+    y, x = np.mgrid[0:height, 0:width]
+    return np.stack([x * 9 % 256, 255 - y * 11 % 256, (x + y) * 5 % 256], -1).astype(np.uint8)
+
+
+def encode(image, kind, **options):
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def on_white(image):
+    image = image.convert("RGBA")
+    background = Image.new("RGBA", image.size, "white")
+    background.alpha_composite(image)
+    return np.asarray(background.convert("RGB"))
+
+
+def images():
+    rgb, rgba = Image.fromarray(noise(7, 13, 3)), Image.fromarray(noise(7, 13, 4), "RGBA")
+    soft = Image.fromarray(smooth(17, 21))
+    sixteen = rng.integers(0, 65536, (7, 13)).astype(np.uint16)
+    yield "png-1", encode(rgb.convert("1"), "PNG"), None
+    yield "png-L", encode(rgb.convert("L"), "PNG"), None
+    yield "png-LA", encode(rgba.convert("LA"), "PNG"), None
+    yield "png-P", encode(rgb.quantize(200), "PNG"), None
+    yield "png-P4", encode(rgb.quantize(4), "PNG"), None
+    yield "png-P-clear", encode(rgb.quantize(16), "PNG", transparency=3), None
+    yield "png-RGB", encode(rgb, "PNG"), None
+    yield "png-RGBA", encode(rgba, "PNG"), None
+    # Pillow keeps 16 grey bits; the library cuts them to 8.
+    yield "png-16", encode(Image.fromarray(sixteen), "PNG"), np.stack([sixteen >> 8] * 3, -1)
+    yield "gif", encode(rgb.quantize(64), "GIF"), None
+    yield "bmp", encode(rgb, "BMP"), None
+    yield "bmp-P", encode(rgb.quantize(16), "BMP"), None
+    yield "ppm", encode(rgb, "PPM"), None
+    yield "pgm", encode(rgb.convert("L"), "PPM"), None
+    yield "jpeg", encode(soft, "JPEG", subsampling=0), None
+    yield "jpeg-L", encode(soft.convert("L"), "JPEG"), None
+    yield "jpeg-CMYK", encode(soft.convert("CMYK"), "JPEG"), None
+    yield "jpeg-progr", encode(soft, "JPEG", subsampling=0, progressive=True), None
+
+
+def write_images(out):
+    with open(out / "data_image.bin", "wb") as file:
+        for name, data, pixels in images():
+            if pixels is None:
+                pixels = on_white(Image.open(io.BytesIO(data)))
+            exact = not name.startswith("jpeg")
+            height, width = pixels.shape[:2]
+            file.write(struct.pack("<16siiii", name.encode(), exact, len(data), width, height))
+            file.write(data + pixels.astype(np.uint8).tobytes())
+
+
+def write_resizes(out):
+    cases = [
+        # width, height, box, out width, out height
+        (1, 1, (0, 0, 1, 1), 3, 2),
+        (9, 7, (0, 0, 9, 7), 9, 7),
+        (9, 7, (0, 0, 9, 7), 4, 3),
+        (9, 7, (0, 0, 9, 7), 20, 15),
+        (9, 7, (2, 1, 6, 5), 4, 4),
+        (9, 7, (2, 1, 6, 5), 11, 13),
+        (31, 23, (0, 0, 31, 23), 8, 8),
+        (31, 23, (5, 3, 27, 20), 8, 8),
+        (40, 3, (0, 0, 40, 3), 1, 1),
+        (17, 29, (16, 28, 17, 29), 5, 6),
+        (24, 24, (4, 4, 20, 20), 16, 16),
+        (64, 48, (0, 0, 64, 48), 7, 31),
+    ]
+    with open(out / "data_resize.bin", "wb") as file:
+        for i, (width, height, box, new_width, new_height) in enumerate(cases):
+            pixels = noise(height, width, 3)
+            if i % 2:  # black and white overshoot most
+                pixels = (pixels > 127).astype(np.uint8) * 255
+            image = Image.fromarray(pixels).resize((new_width, new_height), Image.BICUBIC, box=box)
+            sides = (box[0], box[1], box[2] - box[0], box[3] - box[1])
+            file.write(struct.pack("<8i", width, height, *sides, new_width, new_height))
+            file.write(pixels.tobytes() + np.asarray(image).tobytes())
+
+
+def shift_hue(image, shift):
+    hue, saturation, value = image.convert("HSV").split()
+    turned = (np.asarray(hue).astype(int) + int(shift * 255)) % 256
+    hue = Image.fromarray(turned.astype(np.uint8), "L")
+    return Image.merge("HSV", (hue, saturation, value)).convert("RGB")
+
+
+def write_colours(out):
+    changes = [
+        lambda image, factor: ImageEnhance.Brightness(image).enhance(factor),
+        lambda image, factor: ImageEnhance.Contrast(image).enhance(factor),
+        lambda image, factor: ImageEnhance.Color(image).enhance(factor),
+        shift_hue,
+    ]
+    factors = [[0.0, 0.6, 1.0, 1.375, 1.75]] * 3 + [[-0.5, -0.1, 0.0, 0.25, 0.4]]
+    with open(out / "data_colour.bin", "wb") as file:
+        for change, list_of_factors in enumerate(factors):
+            for factor in list_of_factors:
+                pixels = noise(8, 16, 3)
+                pixels[0] = 77  # greys have no hue
+                image = changes[change](Image.fromarray(pixels), factor)
+                file.write(struct.pack("<iid", change, 8 * 16, factor))
+                file.write(pixels.tobytes() + np.asarray(image).tobytes())
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    folder = Path(sys.argv[1])
+    write_images(folder)
+    write_resizes(folder)
+    write_colours(folder)
