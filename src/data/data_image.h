@@ -44,13 +44,7 @@ typedef struct vlm_image_options {
                            is taken */
     uint8_t background[3]; /* RGB behind transparent pixels */
 } vlm_image_options;
-#define VLM_IMAGE_OPTIONS_INIT                                                                     \
-    {                                                                                              \
-        VLM_IMAGE_PIXELS_DEFAULT,                                                                  \
-        {                                                                                          \
-            255, 255, 255                                                                          \
-        }                                                                                          \
-    }
+#define VLM_IMAGE_OPTIONS_INIT {VLM_IMAGE_PIXELS_DEFAULT, {255, 255, 255}}
 
 /* Size from the header; no pixel is decoded. Errors: FORMAT, UNSUPPORTED (WebP). */
 vlmoe_status vlm_image_probe(const void *data, size_t bytes, int64_t *width, int64_t *height,
@@ -97,10 +91,7 @@ typedef struct vlm_augment {
     double saturation;
     double hue; /* 0..0.5: share of the colour circle, drawn from [-x, x]; 0 = off */
 } vlm_augment;
-#define VLM_AUGMENT_INIT                                                                           \
-    {                                                                                              \
-        0.5, 1.0, 3.0 / 4.0, 4.0 / 3.0, 0.5, 0.0, 0.0, 0.0, 0.0                                    \
-    }
+#define VLM_AUGMENT_INIT {0.5, 1.0, 3.0 / 4.0, 4.0 / 3.0, 0.5, 0.0, 0.0, 0.0, 0.0}
 
 /* Errors: ARG, naming the field and its range. */
 vlmoe_status vlm_augment_check(const vlm_augment *augment, vlmoe_error *error);

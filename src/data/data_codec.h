@@ -1,0 +1,34 @@
+/* What data_image.c asks of the decoders behind it. Each library is known to one file only: stb to
+ * data_stb.c, libjpeg to data_jpeg.c (its twin without libjpeg: none_jpeg.c). */
+#ifndef VLM_DATA_CODEC_H
+#define VLM_DATA_CODEC_H
+
+#include "data_image.h"
+
+typedef struct vlm_size {
+    int64_t width, height;
+} vlm_size;
+
+/* Size as the header has it; any number, the caller judges it. Errors: FORMAT. */
+typedef vlmoe_status vlm_probe_fn(const unsigned char *data, size_t bytes, vlm_size *out,
+                                  vlmoe_error *error);
+vlm_probe_fn vlm_png_probe, vlm_gif_probe, vlm_bmp_probe, vlm_pnm_probe, vlm_jpeg_probe;
+
+/* Whether all pixels (of a GIF: of its first frame) are in the file; of a PNG also the order,
+ * lengths and CRC-32 of all chunks, which stb_image never looks at. Called after the size that the
+ * probe gave was found acceptable. Errors: FORMAT, with the offset. */
+typedef vlmoe_status vlm_check_fn(const unsigned char *data, size_t bytes, vlmoe_error *error);
+vlm_check_fn vlm_png_check, vlm_gif_check, vlm_bmp_check, vlm_pnm_check;
+
+/* JPEG: fills out->pixels [height, width, 3], made by the caller of the probe's size.
+ * Errors: FORMAT, NOMEM. */
+vlmoe_status vlm_jpeg_decode(const unsigned char *data, size_t bytes, vlm_image *out,
+                             vlmoe_error *error);
+
+/* PNG, GIF, BMP, PNM and, where libjpeg is missing, JPEG. decode fills out as above, transparency
+ * flattened onto background [3]. Errors: FORMAT, NOMEM. */
+vlm_probe_fn vlm_stb_probe;
+vlmoe_status vlm_stb_decode(const unsigned char *data, size_t bytes, const uint8_t *background,
+                            vlm_image *out, vlmoe_error *error);
+
+#endif

@@ -1,0 +1,82 @@
+/* Colour changes of u8 pixels with Pillow's arithmetic (ImageEnhance, and hue by way of 8-bit HSV),
+ * byte for byte: recipes tuned with it keep their meaning. */
+#include "data_image.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ITU-R 601 luma in 16-bit fixed point. */
+static int luma(const uint8_t *p)
+{
+    return (p[0] * 19595 + p[1] * 38470 + p[2] * 7471 + 0x8000) >> 16;
+}
+
+/* from towards to by factor, in f32 as Pillow blends; above 1 it goes past and is clipped. */
+static uint8_t blend(int from, int to, float factor)
+{
+    float v = (float)from + factor * (float)(to - from);
+    return (uint8_t)(v <= 0.0f ? 0.0f : v >= 255.0f ? 255.0f : v);
+}
+
+void vlm_colour_brightness(uint8_t *pixels, int64_t n_pixels, float factor)
+{
+    for (int64_t i = 0; i < n_pixels * 3; i++) pixels[i] = blend(0, pixels[i], factor);
+}
+
+void vlm_colour_contrast(uint8_t *pixels, int64_t n_pixels, float factor)
+{
+    if (n_pixels < 1) return;
+    int64_t sum = 0;
+    for (int64_t i = 0; i < n_pixels; i++) sum += luma(pixels + i * 3);
+    int mean = (int)((double)sum / (double)n_pixels + 0.5);
+    for (int64_t i = 0; i < n_pixels * 3; i++) pixels[i] = blend(mean, pixels[i], factor);
+}
+
+void vlm_colour_saturation(uint8_t *pixels, int64_t n_pixels, float factor)
+{
+    for (int64_t i = 0; i < n_pixels; i++) {
+        uint8_t *p = pixels + i * 3;
+        int grey = luma(p);
+        for (int c = 0; c < 3; c++) p[c] = blend(grey, p[c], factor);
+    }
+}
+
+/* Hue and saturation of a pixel as bytes; its value is the largest channel. */
+static void to_hsv(const uint8_t *p, uint8_t *hsv)
+{
+    int high = VLM_MAX(p[0], VLM_MAX(p[1], p[2])), low = VLM_MIN(p[0], VLM_MIN(p[1], p[2]));
+    hsv[0] = hsv[1] = 0;
+    hsv[2] = (uint8_t)high;
+    if (high == low) return;
+    float range = (float)(high - low);
+    float r = (float)(high - p[0]) / range, g = (float)(high - p[1]) / range;
+    float b = (float)(high - p[2]) / range;
+    float hue = p[0] == high ? b - g : p[1] == high ? (float)(2.0 + r - b) : (float)(4.0 + g - r);
+    hue = (float)fmod(hue / 6.0 + 1.0, 1.0);
+    hsv[0] = (uint8_t)(int)(hue * 255.0);
+    hsv[1] = (uint8_t)(int)(range / (float)high * 255.0);
+}
+
+static void to_rgb(const uint8_t *hsv, uint8_t *p)
+{
+    double sector = hsv[0] * 6.0 / 255.0;
+    int i = (int)sector;
+    float f = (float)(sector - i), s = (float)(hsv[1] / 255.0), v = hsv[2];
+    uint8_t full = hsv[2], none = (uint8_t)round(v * (1.0 - s));
+    uint8_t falling = (uint8_t)round(v * (1.0 - s * f));
+    uint8_t rising = (uint8_t)round(v * (1.0 - s * (1.0 - f)));
+    const uint8_t rgb[6][3] = {{full, rising, none},  {falling, full, none}, {none, full, rising},
+                               {none, falling, full}, {rising, none, full},  {full, none, falling}};
+    memcpy(p, rgb[i % 6], 3);
+}
+
+void vlm_colour_hue(uint8_t *pixels, int64_t n_pixels, double shift)
+{
+    uint8_t step = (uint8_t)(int)(shift * 255.0); /* modulo 256: the circle closes */
+    for (int64_t i = 0; i < n_pixels; i++) {
+        uint8_t hsv[3];
+        to_hsv(pixels + i * 3, hsv);
+        hsv[0] = (uint8_t)(hsv[0] + step);
+        to_rgb(hsv, pixels + i * 3);
+    }
+}
