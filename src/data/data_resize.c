@@ -100,13 +100,13 @@ static void row_across(const axis *a, const uint8_t *in, int64_t n_out, uint8_t 
     }
 }
 
-/* Output row i from rows of n bytes; rows is input row number base. sums [n] is scratch. */
-static void row_down(const axis *a, int64_t i, const uint8_t *rows, int64_t base, int64_t n,
-                     int32_t *sums, uint8_t *out)
+/* Output row i from rows of n bytes. sums [n] is scratch. */
+static void row_down(const axis *a, int64_t i, const uint8_t *rows, int64_t n, int32_t *sums,
+                     uint8_t *out)
 {
     for (int64_t x = 0; x < n; x++) sums[x] = 1 << (FRACTION_BITS - 1);
     for (int32_t j = 0; j < a->count[i]; j++) {
-        const uint8_t *in = rows + (a->first[i] + j - base) * n;
+        const uint8_t *in = rows + (a->first[i] + j) * n;
         int32_t w = a->weight[i * a->width + j];
         for (int64_t x = 0; x < n; x++) sums[x] += w * in[x];
     }
@@ -130,24 +130,27 @@ static vlmoe_status check(const vlm_image *image, vlm_box box, int64_t width, in
     return VLMOE_OK;
 }
 
-static vlmoe_status two_passes(const vlm_image *image, const axis *across, const axis *down,
-                               int64_t width, int64_t height, uint8_t *out, vlmoe_error *error)
+/* out has its size and its pixels' memory. Counts the rows of down from the first needed one. */
+static vlmoe_status two_passes(const vlm_image *image, const axis *across, axis *down,
+                               const vlm_image *out, vlmoe_error *error)
 {
-    int64_t first = down->first[0]; /* rows that some output needs: windows move downwards */
-    int64_t n_rows = down->first[height - 1] + down->count[height - 1] - first;
-    uint8_t *rows = vlm_alloc_array((size_t)n_rows, (size_t)width * 3);
-    int32_t *sums = vlm_alloc_array((size_t)width * 3, sizeof *sums);
+    int64_t row_bytes = out->width * 3, first = down->first[0]; /* windows only move downwards */
+    int64_t n_rows = down->first[out->height - 1] + down->count[out->height - 1] - first;
+    uint8_t *rows = vlm_alloc_array((size_t)n_rows, (size_t)row_bytes);
+    int32_t *sums = vlm_alloc_array((size_t)row_bytes, sizeof *sums);
     vlmoe_status st = VLMOE_OK;
     if (!rows || !sums) {
-        st = vlm_fail(error, VLMOE_E_NOMEM, "no memory to resize to %lld x %lld", (long long)width,
-                      (long long)height);
+        st = vlm_fail(error, VLMOE_E_NOMEM, "no memory to resize to %lld x %lld",
+                      (long long)out->width, (long long)out->height);
         goto done;
     }
     for (int64_t y = 0; y < n_rows; y++)
-        row_across(across, image->pixels + (first + y) * image->width * 3, width,
-                   rows + y * width * 3);
-    for (int64_t y = 0; y < height; y++)
-        row_down(down, y, rows, first, width * 3, sums, out + y * width * 3);
+        row_across(across, image->pixels + (first + y) * image->width * 3, out->width,
+                   rows + y * row_bytes);
+    for (int64_t y = 0; y < out->height; y++) {
+        down->first[y] -= (int32_t)first;
+        row_down(down, y, rows, row_bytes, sums, out->pixels + y * row_bytes);
+    }
 done:
     vlm_free(rows);
     vlm_free(sums);
@@ -162,7 +165,7 @@ vlmoe_status vlm_image_resize(const vlm_image *image, vlm_box box, int64_t width
     VLM_TRY(axis_make(image->width, box.x, box.width, width, &across, error));
     vlmoe_status st = axis_make(image->height, box.y, box.height, height, &down, error);
     if (!st) {
-        st = two_passes(image, &across, &down, width, height, out, error);
+        st = two_passes(image, &across, &down, &(vlm_image){width, height, out}, error);
         axis_free(&down);
     }
     axis_free(&across);

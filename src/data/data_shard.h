@@ -73,10 +73,7 @@ typedef struct vlm_shard_options {
                              one for itself) */
     int64_t shard_samples; /* and at this many samples */
 } vlm_shard_options;
-#define VLM_SHARD_OPTIONS_INIT                                                                     \
-    {                                                                                              \
-        (uint64_t)256 << 20, 100000                                                                \
-    }
+#define VLM_SHARD_OPTIONS_INIT {(uint64_t)256 << 20, 100000}
 
 typedef struct vlm_shard_writer vlm_shard_writer;
 
@@ -87,8 +84,8 @@ vlmoe_status vlm_shard_writer_open(const char *dir, const vlm_shard_options *opt
                                    vlm_shard_writer **out, vlmoe_error *error);
 
 /* Add a sample: image (its kind by its first bytes), texts, json. Without a key it gets its running
- * number, nine digits. Errors: ARG (nothing in it, a key that would not read back, a key equal to
- * the last one), IO, NOMEM. */
+ * number, nine digits. Errors: ARG (nothing in it, an image of unknown kind, a key that would not
+ * read back or is the last one again: nothing was written, go on), IO, NOMEM (abandon it). */
 vlmoe_status vlm_shard_writer_put(vlm_shard_writer *writer, const vlm_sample *sample,
                                   vlmoe_error *error);
 int64_t vlm_shard_writer_count(const vlm_shard_writer *writer); /* samples so far */
