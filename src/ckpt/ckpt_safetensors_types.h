@@ -13,6 +13,9 @@ extern const vlm_st_type vlm_st_types[];
 extern const int vlm_st_n_types;
 
 #define VLM_ST_METADATA "__metadata__"
-enum { VLM_ST_LENGTH_BYTES = 8, VLM_ST_MAX_HEADER = 100000000 }; /* the limit that the format's own library sets */
+enum {
+    VLM_ST_LENGTH_BYTES = 8,
+    VLM_ST_MAX_HEADER = 100000000
+}; /* the limit that the format's own library sets */
 
 #endif
