@@ -2,10 +2,13 @@
  * the files mean is the business of the layers above. One run owns a parent folder; functions that
  * change it are called by one process at a time.
  *
- *   PARENT/step-00001000/      files and checksums.json: {"format": 1, "files": [{"name", "bytes",
- * "xxh3"}, ...]} by name PARENT/best.json           {"checkpoint": "step-00001000", "metric":
- * "...", "value": 0.5} PARENT/.tmp-NAME           being written; .old-NAME: being replaced;
- * .gone-NAME: being deleted */
+ *   PARENT/step-00001000/   the files, and checksums.json:
+ *                           {"format": 1, "files": [{"name", "bytes", "xxh3"}, ...]} by name
+ *   PARENT/best.json        {"checkpoint": "step-00001000", "metric": "...", "value": 0.5}
+ *   PARENT/.tmp-NAME        being written
+ *   PARENT/.old-NAME        being replaced
+ *   PARENT/.gone-NAME       being deleted
+ */
 #ifndef VLM_CKPT_DIR_H
 #define VLM_CKPT_DIR_H
 
@@ -24,8 +27,8 @@ bool vlm_ckpt_step_of(const char *name, int64_t *out); /* false: not such a name
 typedef struct vlm_ckpt_writer vlm_ckpt_writer;
 vlmoe_status vlm_ckpt_begin(const char *parent, const char *name, vlm_ckpt_writer **out,
                             vlmoe_error *error);
-const char *vlm_ckpt_folder(
-    const vlm_ckpt_writer *writer); /* where to write; other processes may write there too */
+/* Where to write; other processes may write there too. */
+const char *vlm_ckpt_folder(const vlm_ckpt_writer *writer);
 /* Checksum and sync every file, then put the folder in its place; a folder of that name is
  * replaced, and stays whole until then. The writer is gone afterwards; on failure so is what was
  * written. Errors: IO, NOMEM, ARG (a folder inside). */
@@ -40,8 +43,8 @@ vlmoe_status vlm_ckpt_open(const char *dir, bool hashes, vlm_ckpt **out, vlmoe_e
 void vlm_ckpt_close(vlm_ckpt *ckpt);                        /* NULL allowed */
 int64_t vlm_ckpt_count(const vlm_ckpt *ckpt);               /* files, without checksums.json */
 const char *vlm_ckpt_name(const vlm_ckpt *ckpt, int64_t i); /* sorted */
-const char *vlm_ckpt_path(const vlm_ckpt *ckpt,
-                          const char *name); /* NULL: no such file; belongs to ckpt */
+/* NULL: no such file; belongs to ckpt. */
+const char *vlm_ckpt_path(const vlm_ckpt *ckpt, const char *name);
 
 /* Finish what a run that died left half done: an interrupted replacement is undone, everything else
  * of it deleted. A parent that does not exist is fine. Not between begin and commit. */
