@@ -1,0 +1,225 @@
+/* Making one group: drawing its samples, pictures to pixels, texts to tokens, hiding. A pure
+ * function of the source's settings and the group's number, so any thread may make any group. Not
+ * here: which thread and when (data_prefetch.c). */
+#include "data_source.h"
+
+/* What the draws of one sample of a group are named by. */
+typedef struct place {
+    int64_t step, group;
+    int64_t index;  /* among the group's pictures, or among its texts */
+    int64_t number; /* the sample's, in its stream */
+    int stream;
+} place;
+
+static vlm_rng rng_at(const vlm_source *source, vlm_stream purpose, const place *at)
+{
+    return vlm_rng_at(source->seed, purpose, (uint64_t)at->step, (uint64_t)at->group,
+                      (uint64_t)at->index);
+}
+
+/* Evaluation hides the same in a sample whatever group it falls into. c: 0 words, 1 patches. */
+static vlm_rng mask_rng(const vlm_source *source, vlm_stream purpose, const place *at)
+{
+    if (source->mode == VLM_SOURCE_TRAIN) return rng_at(source, purpose, at);
+    return vlm_rng_at(source->seed, VLM_STREAM_EVAL, (uint64_t)at->number, (uint64_t)at->stream,
+                      purpose == VLM_STREAM_MASK_IMAGE);
+}
+
+/* Bounds of the config keep every product here below 2^50. */
+vlmoe_status vlm_group_reserve(const vlm_source *source, vlm_group *group, vlmoe_error *error)
+{
+    size_t n_pictures = 0, n_texts = 0, n_samples = 0;
+    for (int i = 0; i < VLM_STREAMS; i++) {
+        const vlm_sets *sets = &source->sets[i];
+        if (!sets->is_on) continue;
+        n_samples += (size_t)sets->per_group;
+        if (sets->has_pixels) n_pictures += (size_t)sets->per_group;
+        if (sets->has_text) n_texts += (size_t)sets->per_group;
+    }
+    const size_t n_tokens = n_texts * (size_t)source->text_len;
+    const size_t sizes[6] = {
+        n_pictures * (size_t)(source->image_size * source->image_size * 3),
+        n_pictures * (size_t)(source->grid * source->grid),
+        n_tokens * sizeof(int32_t),
+        n_tokens * sizeof(int32_t),
+        (n_samples + 1) * sizeof(int32_t), /* a stream may count texts without having any */
+        n_samples * sizeof(int64_t),
+    };
+    size_t start[7] = {0};
+    for (int i = 0; i < 6; i++) start[i + 1] = start[i] + vlm_round_up(sizes[i], 64);
+    char *block = vlm_alloc(start[6]);
+    if (!block)
+        return vlm_fail(error, VLMOE_E_NOMEM, "no memory for a group of %zu bytes", start[6]);
+    *group = (vlm_group){
+        .image_size = source->image_size,
+        .n_patches = source->grid * source->grid,
+        .pixels = (uint8_t *)block,
+        .patch_mask = (uint8_t *)(block + start[1]),
+        .token = (int32_t *)(block + start[2]),
+        .token_target = (int32_t *)(block + start[3]),
+        .text_offset = (int32_t *)(block + start[4]),
+        .sample = (int64_t *)(block + start[5]),
+    };
+    return VLMOE_OK;
+}
+
+static int64_t group_count(const vlm_source *source, int stream, int64_t number)
+{
+    const vlm_sets *sets = &source->sets[stream];
+    if (!sets->is_on) return 0;
+    if (source->mode == VLM_SOURCE_TRAIN) return sets->per_group;
+    int64_t left = sets->n_used - number * sets->per_group;
+    return VLM_MAX(0, VLM_MIN(left, sets->per_group));
+}
+
+static int64_t draw_sample(const vlm_source *source, int stream, int64_t number, int64_t i)
+{
+    const vlm_sets *sets = &source->sets[stream];
+    int64_t n = number * sets->per_group + i, i_set, i_sample;
+    if (source->mode == VLM_SOURCE_EVAL) return n;
+    vlm_mix_draw(&sets->mix, n, &i_set, &i_sample);
+    return sets->first[i_set] + i_sample;
+}
+
+static vlmoe_status augment_whole(const vlm_source *source, const vlm_image *image, vlm_rng *rng,
+                                  uint8_t *pixels, vlmoe_error *error)
+{
+    VLM_TRY(vlm_image_fit(image, source->image_size, pixels, error));
+    if (vlm_rng_unit(rng) < source->augment.mirror)
+        vlm_image_mirror(pixels, source->image_size, source->image_size);
+    vlm_augment_colour(&source->augment, pixels, source->image_size * source->image_size, rng);
+    return VLMOE_OK;
+}
+
+static vlmoe_status transform(const vlm_source *source, const vlm_image *image, const place *at,
+                              uint8_t *pixels, vlmoe_error *error)
+{
+    if (source->mode == VLM_SOURCE_EVAL)
+        return vlm_image_fit(image, source->image_size, pixels, error);
+    vlm_rng rng = rng_at(source, VLM_STREAM_AUGMENT, at);
+    if (!source->crops) return augment_whole(source, image, &rng, pixels, error);
+    return vlm_image_augment(image, &source->augment, source->image_size, &rng, pixels, error);
+}
+
+static vlmoe_status fill_picture(const vlm_source *source, const place *at,
+                                 const vlm_sample *sample, vlm_group *group, vlmoe_error *error)
+{
+    const vlm_sets *sets = &source->sets[at->stream];
+    const int64_t n_patches = group->n_patches;
+    vlm_image own = {0};
+    const vlm_image *image = NULL;
+    vlmoe_status status = vlm_source_picture(source, vlm_picture_key(at->stream, at->number),
+                                             sample, &own, &image, error);
+    uint8_t *pixels = group->pixels + at->index * group->image_size * group->image_size * 3;
+    if (!status) status = transform(source, image, at, pixels, error);
+    vlm_image_free(&own);
+    VLM_TRY(status);
+    vlm_rng rng = mask_rng(source, VLM_STREAM_MASK_IMAGE, at);
+    vlm_mask_blocks(source->grid, source->grid, sets->hides_patches ? sets->mask_patches : 0.0,
+                    source->block_min, source->block_aspect, &rng,
+                    group->patch_mask + at->index * n_patches);
+    return VLMOE_OK;
+}
+
+/* Which of several texts of a picture: any in training, the first in evaluation. */
+static const vlm_bytes *pick_text(const vlm_source *source, const place *at,
+                                  const vlm_sample *sample)
+{
+    if (source->mode == VLM_SOURCE_EVAL || sample->n_texts < 2) return &sample->texts[0];
+    vlm_rng rng = rng_at(source, VLM_STREAM_MIX, at);
+    return &sample->texts[vlm_rng_below(&rng, (uint64_t)sample->n_texts)];
+}
+
+static void hide_words(const vlm_source *source, const place *at, int64_t n, int32_t *ids,
+                       int32_t *target)
+{
+    const vlm_sets *sets = &source->sets[at->stream];
+    vlm_rng rng = mask_rng(source, VLM_STREAM_MASK_TEXT, at);
+    vlm_text_mask_params words = source->words;
+    words.rate = sets->hides_words ? sets->mask_words : 0.0;
+    if (sets->hides_words && sets->mask_words_max > sets->mask_words)
+        words.rate += (sets->mask_words_max - sets->mask_words) * vlm_rng_unit(&rng);
+    vlm_mask_text(&words, &rng, n, ids, target);
+}
+
+static vlmoe_status fill_text(const vlm_source *source, const place *at, const vlm_sample *sample,
+                              vlm_group *group, vlmoe_error *error)
+{
+    int32_t *ids = group->token + group->n_tokens;
+    int64_t n = 0, n_all = 0;
+    if (sample->n_texts < 1) return vlm_fail(error, VLMOE_E_FORMAT, "the sample has no text");
+    const vlm_bytes *text = pick_text(source, at, sample);
+    VLM_TRY(vlm_spm_encode(source->spm, (const char *)text->data, text->bytes, source->text_len,
+                           ids, &n, &n_all, error));
+    if (n_all <= 2) return vlm_fail(error, VLMOE_E_FORMAT, "the text is empty");
+    if (n_all > n && source->overlong_is_error)
+        return vlm_fail(
+            error, VLMOE_E_FORMAT,
+            "the text has %lld tokens, model.text_len is %lld and data.overlong is \"error\"",
+            (long long)n_all, (long long)source->text_len);
+    group->n_cut += n_all > n;
+    hide_words(source, at, n, ids, group->token_target + group->n_tokens);
+    group->n_tokens += n;
+    return VLMOE_OK;
+}
+
+static vlmoe_status fill_sample(const vlm_source *source, const place *picture, const place *text,
+                                vlm_group *group, vlmoe_error *error)
+{
+    const vlm_sets *sets = &source->sets[picture->stream];
+    vlm_sample sample;
+    VLM_TRY(vlm_sets_get(sets, picture->number, &sample, error));
+    vlmoe_status status = VLMOE_OK;
+    if (sets->has_pixels) status = fill_picture(source, picture, &sample, group, error);
+    if (!status && sets->has_text) status = fill_text(source, text, &sample, group, error);
+    if (status)
+        vlm_fail_in(error, "%s: %s, sample %.160s at byte %llu", sets->name, sample.shard,
+                    sample.key, (unsigned long long)sample.offset);
+    return status;
+}
+
+static vlmoe_status fill_stream(const vlm_source *source, int stream, int64_t number,
+                                vlm_group *group, const atomic_bool *cancel, vlmoe_error *error)
+{
+    /* Pictures are numbered A then B, texts B then C, samples A, B, C (A images, B pairs, C texts).
+     */
+    const int64_t n = stream == VLM_IMAGES  ? group->n_images
+                      : stream == VLM_PAIRS ? group->n_pairs
+                                            : group->n_texts;
+    const int64_t first_picture = stream == VLM_PAIRS ? group->n_images : 0;
+    const int64_t first_text = stream == VLM_TEXTS ? group->n_pairs : 0;
+    const int64_t first_sample = stream == VLM_IMAGES  ? 0
+                                 : stream == VLM_PAIRS ? group->n_images
+                                                       : group->n_images + group->n_pairs;
+    for (int64_t i = 0; i < n; i++) {
+        if (atomic_load_explicit(cancel, memory_order_relaxed)) return VLMOE_E_STATE;
+        place picture = {.step = group->step,
+                         .group = group->index,
+                         .index = first_picture + i,
+                         .stream = stream};
+        picture.number = draw_sample(source, stream, number, i);
+        place text = picture;
+        text.index = first_text + i;
+        group->sample[first_sample + i] = picture.number;
+        VLM_TRY(fill_sample(source, &picture, &text, group, error));
+        /* A stream that has no text here still counts: its texts have no tokens. */
+        if (stream != VLM_IMAGES) group->text_offset[text.index + 1] = (int32_t)group->n_tokens;
+    }
+    return VLMOE_OK;
+}
+
+vlmoe_status vlm_group_fill(const vlm_source *source, int64_t number, vlm_group *group,
+                            const atomic_bool *cancel, vlmoe_error *error)
+{
+    group->step = number / source->groups;
+    group->index = number % source->groups;
+    group->n_images = group_count(source, VLM_IMAGES, number);
+    group->n_pairs = group_count(source, VLM_PAIRS, number);
+    group->n_texts = group_count(source, VLM_TEXTS, number);
+    group->n_tokens = 0;
+    group->n_cut = 0;
+    group->text_offset[0] = 0;
+    VLM_TRY(fill_stream(source, VLM_IMAGES, number, group, cancel, error));
+    VLM_TRY(fill_stream(source, VLM_PAIRS, number, group, cancel, error));
+    return fill_stream(source, VLM_TEXTS, number, group, cancel, error);
+}

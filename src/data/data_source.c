@@ -1,0 +1,189 @@
+/* Opening the sets of a config and handing out groups in order. Not here: what a group holds
+ * (data_group.c), what a config means for it (data_settings.c), threads (data_prefetch.c). */
+#include "data_source.h"
+
+static vlmoe_status open_sets(vlm_sets *sets, const vlm_texts *folders, vlmoe_error *error)
+{
+    sets->set = vlm_alloc_array((size_t)folders->n, sizeof *sets->set);
+    sets->first = vlm_alloc_array((size_t)folders->n + 1, sizeof *sets->first);
+    if (!sets->set || !sets->first)
+        return vlm_fail(error, VLMOE_E_NOMEM, "%s: no memory for its sets", sets->name);
+    for (int64_t i = 0; i < folders->n; i++) {
+        const char *folder = folders->at[i];
+        vlmoe_status status = vlm_shards_open(&folder, 1, &sets->set[i], error);
+        if (status) {
+            vlm_fail_in(error, "%s", sets->name);
+            return status;
+        }
+        sets->n_sets = i + 1;
+        int64_t count = vlm_shards_count(sets->set[i]);
+        if (count == 0)
+            return vlm_fail(error, VLMOE_E_ARG, "%s: %s holds no samples", sets->name, folder);
+        sets->first[i + 1] = sets->first[i] + count;
+    }
+    sets->samples = sets->first[sets->n_sets];
+    return VLMOE_OK;
+}
+
+static vlmoe_status mix_sets(vlm_sets *sets, const vlm_reals *weights, vlmoe_error *error)
+{
+    int64_t *sizes = vlm_alloc_array((size_t)sets->n_sets, sizeof *sizes);
+    if (!sizes) return vlm_fail(error, VLMOE_E_NOMEM, "%s: no memory for its sets", sets->name);
+    for (int64_t i = 0; i < sets->n_sets; i++) sizes[i] = sets->first[i + 1] - sets->first[i];
+    vlmoe_status status = vlm_mix_init(&sets->mix, sets->n_sets, sizes,
+                                       weights->n ? weights->at : NULL, sets->name, error);
+    vlm_free(sizes);
+    return status;
+}
+
+static void log_stream(const vlm_source *source, const vlm_sets *sets, const vlm_log *log)
+{
+    if (!log) return;
+    vlm_logf(log, VLMOE_LOG_INFO, "data", "%s: %lld samples in %lld set%s, %lld a group",
+             sets->name, (long long)sets->samples, (long long)sets->n_sets,
+             sets->n_sets == 1 ? "" : "s", (long long)sets->per_group);
+    if (source->mode == VLM_SOURCE_TRAIN && sets->samples < sets->per_group * source->groups)
+        vlm_logf(log, VLMOE_LOG_WARN, "data",
+                 "%s: a step takes %lld samples but there are %lld, so it sees some of them twice",
+                 sets->name, (long long)(sets->per_group * source->groups),
+                 (long long)sets->samples);
+}
+
+/* A stream whose key names no folder is off: an objective without data. */
+static vlmoe_status open_stream(vlm_source *source, int stream, const vlmoe_config *config,
+                                const vlm_log *log, vlmoe_error *error)
+{
+    const vlm_cfg_data *data = &config->data;
+    const vlm_texts *folders[2][VLM_STREAMS] = {
+        {&data->images, &data->texts, &data->pairs},
+        {&data->val_images, &data->val_texts, &data->val_pairs}};
+    const vlm_reals *weights[VLM_STREAMS] = {&data->images_mix, &data->texts_mix, &data->pairs_mix};
+    vlm_sets *sets = &source->sets[stream];
+    const vlm_texts *names = folders[source->mode == VLM_SOURCE_EVAL][stream];
+    if (sets->is_on && names->n == 0 && log)
+        vlm_logf(log, VLMOE_LOG_INFO, "data", "%s names no folder: this stream is off", sets->name);
+    sets->is_on = sets->is_on && names->n > 0;
+    if (!sets->is_on) return VLMOE_OK;
+    if (sets->has_text && !source->spm)
+        return vlm_fail(error, VLMOE_E_ARG,
+                        "%s has texts, but data.text_model names no SentencePiece model",
+                        sets->name);
+    VLM_TRY(open_sets(sets, names, error));
+    sets->n_used = VLM_MIN(sets->samples, data->val_samples);
+    if (source->mode == VLM_SOURCE_TRAIN) VLM_TRY(mix_sets(sets, weights[stream], error));
+    log_stream(source, sets, log);
+    return VLMOE_OK;
+}
+
+/* Groups of an evaluation: until the longest stream has run out. -1 = endless. */
+static int64_t group_limit(const vlm_source *source)
+{
+    int64_t n = 0;
+    if (source->mode == VLM_SOURCE_TRAIN) return -1;
+    for (int i = 0; i < VLM_STREAMS; i++) {
+        const vlm_sets *sets = &source->sets[i];
+        if (sets->is_on) n = VLM_MAX(n, (sets->n_used + sets->per_group - 1) / sets->per_group);
+    }
+    return n;
+}
+
+static vlmoe_status prepare(void *arg, int64_t number, int slot, const atomic_bool *cancel,
+                            vlmoe_error *error)
+{
+    vlm_source *source = arg;
+    return vlm_group_fill(source, number, &source->slots[slot], cancel, error);
+}
+
+static vlmoe_status start(vlm_source *source, const vlm_cfg_data *data, vlmoe_error *error)
+{
+    const bool has_pictures = source->sets[VLM_IMAGES].is_on || source->sets[VLM_PAIRS].is_on;
+    if (data->cache && data->cache_mib > 0 && has_pictures)
+        VLM_TRY(vlm_cache_create((size_t)data->cache_mib << 20, &source->cache, error));
+    const int n_slots = (int)data->prefetch + 1;
+    source->slots = vlm_alloc_array((size_t)n_slots, sizeof *source->slots);
+    if (!source->slots) return vlm_fail(error, VLMOE_E_NOMEM, "no memory for %d groups", n_slots);
+    for (; source->n_slots < n_slots; source->n_slots++)
+        VLM_TRY(vlm_group_reserve(source, &source->slots[source->n_slots], error));
+    const vlm_prefetch_params params = {
+        .fn = prepare,
+        .arg = source,
+        .n_workers = (int)VLM_MIN(data->workers, data->prefetch), /* a group is one thread's work */
+        .n_slots = n_slots,
+        .limit = group_limit(source),
+    };
+    return vlm_prefetch_open(&params, &source->prefetch, error);
+}
+
+static vlmoe_status open_all(vlm_source *source, const vlmoe_config *config, const vlm_log *log,
+                             vlmoe_error *error)
+{
+    VLM_TRY(vlm_source_settle(source, config, error));
+    for (int i = 0; i < VLM_STREAMS; i++) VLM_TRY(open_stream(source, i, config, log, error));
+    const vlm_sets *sets = source->sets;
+    if (!sets[VLM_IMAGES].is_on && !sets[VLM_TEXTS].is_on && !sets[VLM_PAIRS].is_on)
+        return vlm_fail(error, VLMOE_E_ARG,
+                        "no stream of data: each of %s, %s and %s names no folder, has 0 samples a "
+                        "group, or its objective weights are 0",
+                        sets[VLM_IMAGES].name, sets[VLM_TEXTS].name, sets[VLM_PAIRS].name);
+    return start(source, &config->data, error);
+}
+
+vlmoe_status vlm_source_open(const vlmoe_config *config, vlm_source_mode mode, const vlm_spm *spm,
+                             const vlm_log *log, vlm_source **out, vlmoe_error *error)
+{
+    vlm_source *source = vlm_alloc(sizeof *source);
+    if (!source) return vlm_fail(error, VLMOE_E_NOMEM, "no memory for a source of data");
+    source->mode = mode;
+    source->spm = spm;
+    vlmoe_status status = open_all(source, config, log, error);
+    if (status) {
+        vlm_source_close(source);
+        return status;
+    }
+    *out = source;
+    return VLMOE_OK;
+}
+
+void vlm_source_close(vlm_source *source)
+{
+    if (!source) return;
+    vlm_prefetch_close(source->prefetch);
+    for (int i = 0; i < source->n_slots; i++) vlm_free(source->slots[i].pixels);
+    vlm_free(source->slots);
+    vlm_cache_destroy(source->cache);
+    for (int i = 0; i < VLM_STREAMS; i++) {
+        vlm_sets *sets = &source->sets[i];
+        for (int64_t j = 0; j < sets->n_sets; j++) vlm_shards_close(sets->set[j]);
+        vlm_free(sets->set);
+        vlm_free(sets->first);
+        vlm_mix_fini(&sets->mix);
+    }
+    vlm_free(source);
+}
+
+vlmoe_status vlm_source_seek(vlm_source *source, int64_t step, vlmoe_error *error)
+{
+    int64_t number = 0;
+    if (step < 0 || !vlm_mul_i64(step, source->groups, &number))
+        return vlm_fail(error, VLMOE_E_ARG, "data cannot start at step %lld", (long long)step);
+    vlm_prefetch_seek(source->prefetch, number);
+    return VLMOE_OK;
+}
+
+vlmoe_status vlm_source_next(vlm_source *source, const vlm_group **out, vlmoe_error *error)
+{
+    int slot = -1;
+    VLM_TRY(vlm_prefetch_next(source->prefetch, &slot, error));
+    *out = slot < 0 ? NULL : &source->slots[slot];
+    return VLMOE_OK;
+}
+
+int64_t vlm_source_samples(const vlm_source *source, int stream)
+{
+    return stream >= 0 && stream < VLM_STREAMS ? source->sets[stream].samples : 0;
+}
+
+double vlm_source_wait_seconds(const vlm_source *source)
+{
+    return vlm_prefetch_wait_seconds(source->prefetch);
+}

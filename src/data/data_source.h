@@ -1,0 +1,79 @@
+/* What a source is made of: shared by data_source.c (opening, order, threads), data_group.c (making
+ * a group) and data_sample.c (samples by number). Nobody else includes it. */
+#ifndef VLM_DATA_SOURCE_H
+#define VLM_DATA_SOURCE_H
+
+#include "data_cache.h"
+#include "data_group.h"
+#include "data_mask.h"
+#include "data_mix.h"
+#include "data_prefetch.h"
+#include "data_shard.h"
+
+enum { VLM_IMAGES, VLM_TEXTS, VLM_PAIRS, VLM_STREAMS };
+
+/* Sets of one stream, opened. */
+typedef struct vlm_sets {
+    const char *name; /* key of the folders, "data.pairs"; for messages */
+    bool is_on, hides_words, hides_patches;
+    bool has_pixels, has_text; /* that a group takes from its samples */
+    double mask_words, mask_words_max, mask_patches;
+    int64_t per_group;
+    int64_t n_sets;
+    vlm_shards **set;
+    int64_t *first; /* [n_sets + 1] global number of a set's first sample */
+    int64_t samples;
+    int64_t n_used; /* evaluation: this many samples from the first on */
+    vlm_mix mix;    /* training */
+} vlm_sets;
+
+struct vlm_source {
+    vlm_source_mode mode;
+    const vlm_spm *spm;
+    uint64_t seed;
+    int64_t groups, text_len;
+    int64_t image_size, grid; /* pixels, patches on a side */
+    bool overlong_is_error;
+    bool crops; /* false: the whole picture, not a random crop */
+    vlm_image_options decode;
+    vlm_augment augment;
+    vlm_text_mask_params words; /* rate is the stream's */
+    int64_t block_min;
+    double block_aspect;
+    vlm_sets sets[VLM_STREAMS];
+    vlm_cache *cache; /* NULL = none */
+    int n_slots;
+    vlm_group *slots;
+    vlm_prefetch *prefetch;
+    vlm_sample view; /* of vlm_source_sample */
+};
+
+/* Memory of a group as large as this source's can be; release with vlm_free(group->pixels). Errors:
+ * NOMEM. */
+vlmoe_status vlm_group_reserve(const vlm_source *source, vlm_group *group, vlmoe_error *error);
+
+/* Make group `number` (step * G + index). Errors: FORMAT (names shard, key and offset), NOMEM; any
+ * when *cancel became true. */
+vlmoe_status vlm_group_fill(const vlm_source *source, int64_t number, vlm_group *group,
+                            const atomic_bool *cancel, vlmoe_error *error);
+
+/* Sample by its global number in a stream. Errors: ARG, FORMAT. */
+vlmoe_status vlm_sets_get(const vlm_sets *sets, int64_t number, vlm_sample *out,
+                          vlmoe_error *error);
+
+/* The decoded picture of a sample of a stream, for one transform: from the cache, or decoded and,
+ * if there is no room for it, held in *own, which the caller frees in any case. */
+static inline uint64_t vlm_picture_key(int stream, int64_t number)
+{
+    return (uint64_t)number * VLM_STREAMS + (uint64_t)stream;
+}
+vlmoe_status vlm_source_picture(const vlm_source *source, uint64_t key, const vlm_sample *sample,
+                                vlm_image *own, const vlm_image **out, vlmoe_error *error);
+
+vlm_image_options vlm_source_decode_options(const vlmoe_config *config);
+
+/* Read the settings of config that samples need, without opening anything. Errors: ARG, naming
+ * keys. */
+vlmoe_status vlm_source_settle(vlm_source *source, const vlmoe_config *config, vlmoe_error *error);
+
+#endif
