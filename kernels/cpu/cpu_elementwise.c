@@ -1,0 +1,197 @@
+/* One number in, one number out: conversion, axpy, slopes of activations, dropout, pixels to patches. */
+#include "cpu_kernels.h"
+#include "math_bf16.h"
+#include "math_philox.h"
+
+static double wide_get(const void *data, int dtype, int64_t i)
+{
+    if (dtype == VLMOE_F64) return ((const double *)data)[i];
+    if (dtype == VLMOE_F32) return (double)((const float *)data)[i];
+    return (double)math_bf16_to_f32(((const uint16_t *)data)[i]);
+}
+
+/* F64 is no hot path: tests and files only. */
+static void convert_wide(const vlmk_convert_args *a, tile_span span)
+{
+    for (int64_t i = span.first; i < span.end; i++) {
+        double value = wide_get(a->src, a->src_dtype, i);
+        if (a->dst_dtype == VLMOE_F64) ((double *)a->dst)[i] = value;
+        else if (a->dst_dtype == VLMOE_F32) ((float *)a->dst)[i] = (float)value;
+        else ((uint16_t *)a->dst)[i] = math_bf16_from_f64(value);
+    }
+}
+
+static void convert_tile(void *arg, int64_t tile, int worker)
+{
+    const vlmk_convert_args *a = arg;
+    (void)worker;
+    tile_span span = span_of(tile, TILE_ELEMENTS, a->n);
+    if (a->src_dtype == VLMOE_F64 || a->dst_dtype == VLMOE_F64) {
+        convert_wide(a, span);
+        return;
+    }
+    if (a->src_dtype == a->dst_dtype) {
+        memcpy(at_mut(a->dst, a->dst_dtype, span.first), at(a->src, a->src_dtype, span.first),
+               (size_t)(span.end - span.first) * dtype_bytes(a->dst_dtype));
+        return;
+    }
+#define BODY store_at(a->dst, Y, span.first + i, n, load_at(a->src, X, span.first + i, n))
+    VLMK_BY_DTYPES(a->src_dtype, a->dst_dtype, VLMK_FOR_LANES(i, n, span.end - span.first, BODY));
+#undef BODY
+}
+
+int VLMK_CPU(convert)(vlmk_env *env, const vlmk_convert_args *args)
+{
+    vlmk_convert_args a = *args;
+    parallel_spans(env, convert_tile, &a, a.n, TILE_ELEMENTS);
+    return VLMOE_OK;
+}
+
+static void axpy_tile(void *arg, int64_t tile, int worker)
+{
+    const vlmk_axpy_args *a = arg;
+    (void)worker;
+    tile_span span = span_of(tile, TILE_ELEMENTS, a->n);
+    const float *src = (const float *)a->src + span.first;
+    float *dst = (float *)a->dst + span.first, factor = (float)a->factor;
+    if (a->accumulate) {
+#define BODY vf_store(dst + i, VLMOE_F32, n, vf_load(dst + i, VLMOE_F32, n) + factor * vf_load(src + i, VLMOE_F32, n))
+        VLMK_FOR_LANES(i, n, span.end - span.first, BODY);
+#undef BODY
+        return;
+    }
+#define BODY vf_store(dst + i, VLMOE_F32, n, factor * vf_load(src + i, VLMOE_F32, n))
+    VLMK_FOR_LANES(i, n, span.end - span.first, BODY);
+#undef BODY
+}
+
+int VLMK_CPU(axpy)(vlmk_env *env, const vlmk_axpy_args *args)
+{
+    vlmk_axpy_args a = *args;
+    parallel_spans(env, axpy_tile, &a, a.n, TILE_ELEMENTS);
+    return VLMOE_OK;
+}
+
+VLMK_INLINE vf slope_of(const int act, vf x)
+{
+    if (act == VLMK_ACT_GELU) return vf_gelu_slope(x);
+    if (act == VLMK_ACT_NONE) return vf_set(1.0f);
+    vf y = vf_tanh(x);
+    return 1.0f - y * y;
+}
+
+VLMK_INLINE void act_bwd_span(const vlmk_act_bwd_args *a, tile_span span, const int act)
+{
+#define BODY                                                                                                    \
+    store_at(a->dpre, D, span.first + i, n,                                                                     \
+             load_at(a->dy, D, span.first + i, n) * slope_of(act, load_at(a->pre, D, span.first + i, n)))
+    VLMK_BY_DTYPE(a->dtype, VLMK_FOR_LANES(i, n, span.end - span.first, BODY));
+#undef BODY
+}
+
+static void act_bwd_tile(void *arg, int64_t tile, int worker)
+{
+    const vlmk_act_bwd_args *a = arg;
+    (void)worker;
+    tile_span span = span_of(tile, TILE_ELEMENTS, a->n);
+    switch (a->act) {
+    case VLMK_ACT_GELU: act_bwd_span(a, span, VLMK_ACT_GELU); break;
+    case VLMK_ACT_TANH: act_bwd_span(a, span, VLMK_ACT_TANH); break;
+    default: act_bwd_span(a, span, VLMK_ACT_NONE); break;
+    }
+}
+
+int VLMK_CPU(act_bwd)(vlmk_env *env, const vlmk_act_bwd_args *args)
+{
+    vlmk_act_bwd_args a = *args;
+    parallel_spans(env, act_bwd_tile, &a, a.n, TILE_ELEMENTS);
+    return VLMOE_OK;
+}
+
+typedef struct dropout_job {
+    const vlmk_dropout_args *a;
+    uint64_t least; /* u >= p exactly when its 53 bits are >= this */
+    float factor;
+} dropout_job;
+
+/* VL factors, 0 or 1/(1-p), from element i on. The ten rounds of math_philox on lanes side by side, which compilers vectorise. */
+static vf dropout_factors(const dropout_job *job, uint64_t i)
+{
+    uint32_t k0 = (uint32_t)job->a->key, k1 = (uint32_t)(job->a->key >> 32);
+    uint32_t c0[VL], c1[VL], c2[VL], c3[VL];
+    for (int l = 0; l < VL; l++) {
+        c0[l] = (uint32_t)(i + (uint64_t)l);
+        c1[l] = (uint32_t)((i + (uint64_t)l) >> 32);
+        c2[l] = c3[l] = 0;
+    }
+    for (int round = 0; round < 10; round++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u)
+        for (int l = 0; l < VL; l++) {
+            uint64_t a = (uint64_t)0xD2511F53u * c0[l], b = (uint64_t)0xCD9E8D57u * c2[l];
+            c0[l] = (uint32_t)(b >> 32) ^ c1[l] ^ k0;
+            c1[l] = (uint32_t)b;
+            c2[l] = (uint32_t)(a >> 32) ^ c3[l] ^ k1;
+            c3[l] = (uint32_t)a;
+        }
+    vf factor;
+    for (int l = 0; l < VL; l++) factor[l] = (((uint64_t)c1[l] << 32 | c0[l]) >> 11) >= job->least ? job->factor : 0.0f;
+    return factor;
+}
+
+static void dropout_tile(void *arg, int64_t tile, int worker)
+{
+    const dropout_job *job = arg;
+    const vlmk_dropout_args *a = job->a;
+    (void)worker;
+    tile_span span = span_of(tile, TILE_ELEMENTS, a->n);
+#define BODY                                                                                   \
+    {                                                                                          \
+        vf factor = dropout_factors(job, (uint64_t)(span.first + i));                          \
+        vf x = load_at(a->x, D, span.first + i, n);                                            \
+        store_at(a->y, D, span.first + i, n, vf_select((vi)(factor > 0.0f), x * factor, vf_set(0.0f))); \
+    }
+    VLMK_BY_DTYPE(a->dtype, VLMK_FOR_LANES(i, n, span.end - span.first, BODY));
+#undef BODY
+}
+
+int VLMK_CPU(dropout)(vlmk_env *env, const vlmk_dropout_args *args)
+{
+    dropout_job job = {.a = args, .least = (uint64_t)ceil(ldexp(args->p, 53)), .factor = (float)(1.0 / (1.0 - args->p))};
+    parallel_spans(env, dropout_tile, &job, args->n, TILE_ELEMENTS);
+    return VLMOE_OK;
+}
+
+typedef struct patchify_job {
+    const vlmk_patchify_args *a;
+    float value[3][256]; /* of every byte, by channel: rounded once from double */
+} patchify_job;
+
+/* A tile is one row of patches of one image. */
+static void patchify_tile(void *arg, int64_t tile, int worker)
+{
+    const patchify_job *job = arg;
+    const vlmk_patchify_args *a = job->a;
+    (void)worker;
+    int64_t P = a->patch, across = a->width / P, length = 3 * P * P;
+    const uint8_t *rows = a->pixels + tile * P * a->width * 3; /* rows of patches follow each other through all images */
+    for (int64_t px = 0; px < across; px++)
+        for (int64_t c = 0; c < 3; c++)
+            for (int64_t y = 0; y < P; y++) {
+                const uint8_t *from = rows + (y * a->width + px * P) * 3 + c;
+                int64_t place = (tile * across + px) * length + (c * P + y) * P;
+                for (int64_t x = 0; x < P; x++) {
+                    float value = job->value[c][from[x * 3]];
+                    if (a->out_dtype == VLMOE_BF16) ((uint16_t *)a->out)[place + x] = math_bf16_from_f32(value);
+                    else ((float *)a->out)[place + x] = value;
+                }
+            }
+}
+
+int VLMK_CPU(patchify)(vlmk_env *env, const vlmk_patchify_args *args)
+{
+    if (args->patch < 1) return VLMOE_OK;
+    patchify_job job = {.a = args};
+    for (int c = 0; c < 3; c++)
+        for (int p = 0; p < 256; p++) job.value[c][p] = (float)((p / 255.0 - args->mean[c]) / args->deviation[c]);
+    vlmk_cpu_parallel(env, patchify_tile, &job, args->B * (args->height / args->patch));
+    return VLMOE_OK;
+}

@@ -1,0 +1,125 @@
+/* Packing of product operands, by transposing squares of VL x VL words in registers. A word is an f32, or two bf16 that are
+ * neighbours along k. */
+#include "cpu_pack.h"
+
+/* Elements i .. i+VL-1 of a row of n f32 or bf16 as f32 words; zeros past the end. */
+VLMK_INLINE vu words_f32(const void *row, int dtype, int64_t i, int64_t n)
+{
+    if (i >= n) return (vu){0};
+    return (vu)load_at(row, dtype, i, n - i < VL ? n - i : VL);
+}
+
+/* Elements i .. i+2VL-1 of a row of n bf16 as VL words of two neighbours. */
+VLMK_INLINE vu words_bf16(const void *row, int64_t i, int64_t n)
+{
+    vu word = {0};
+    if (i >= n) return word;
+    const uint16_t *from = (const uint16_t *)row + i;
+    if (n - i >= 2 * VL) memcpy(&word, from, sizeof word);
+    else memcpy(&word, from, (size_t)(n - i) * 2);
+    return word;
+}
+
+/* Elements i .. i+VL-1 of two rows of n bf16, interleaved; the second row may be NULL (zeros). */
+VLMK_INLINE vu words_paired(const void *even, const void *odd, int64_t i, int64_t n)
+{
+    if (i >= n) return (vu){0};
+    int64_t count = n - i < VL ? n - i : VL;
+    vu low = (vu)load_at(even, VLMOE_BF16, i, count) >> 16;
+    vu high = odd ? (vu)load_at(odd, VLMOE_BF16, i, count) : (vu){0};
+    return low | high;
+}
+
+/* Words per k step and word rows of the packed operand: f32 [k], bf16 [k/2]. */
+VLMK_INLINE int64_t words_of(int dtype, int64_t k)
+{
+    return dtype == VLMOE_BF16 ? k / 2 : k;
+}
+
+/* Where word row w, column j of packed b stands. */
+VLMK_INLINE uint32_t *packed_word(const vlmk_cpu_pack *p, int64_t w, int64_t j)
+{
+    int64_t rows = words_of(p->dst_dtype, p->k_pad);
+    return (uint32_t *)p->dst + (j / p->block) * p->block * rows + w * p->block + j % p->block;
+}
+
+/* VL columns of b (rows of src) from j, all k. */
+VLMK_INLINE void rows_strip(const vlmk_cpu_pack *p, const int src_dtype, const int dst_dtype, int64_t j)
+{
+    int64_t rows = words_of(dst_dtype, p->k_pad);
+    for (int64_t w = 0; w < rows; w += VL) {
+        vu square[VL];
+        for (int r = 0; r < VL; r++) {
+            const void *row = at(p->src, src_dtype, (j + r) * p->ld);
+            if (j + r >= p->n) square[r] = (vu){0};
+            else if (dst_dtype == VLMOE_BF16) square[r] = words_bf16(row, 2 * w, p->k);
+            else square[r] = words_f32(row, src_dtype, w, p->k);
+        }
+        vu_transpose(square);
+        uint32_t *dst = packed_word(p, w, j);
+        for (int r = 0; r < VL; r++) memcpy(dst + r * p->block, &square[r], sizeof square[r]);
+    }
+}
+
+void vlmk_cpu_pack_from_rows(const vlmk_cpu_pack *p)
+{
+    for (int64_t j = 0; j < p->n_pad; j += VL) {
+        if (p->dst_dtype == VLMOE_BF16) rows_strip(p, VLMOE_BF16, VLMOE_BF16, j);
+        else if (p->src_dtype == VLMOE_BF16) rows_strip(p, VLMOE_BF16, VLMOE_F32, j);
+        else rows_strip(p, VLMOE_F32, VLMOE_F32, j);
+    }
+}
+
+/* Row r of src, NULL past the end. */
+VLMK_INLINE const void *row_or_null(const vlmk_cpu_pack *p, int64_t r, int64_t n_rows)
+{
+    return r < n_rows ? at(p->src, p->src_dtype, r * p->ld) : NULL;
+}
+
+VLMK_INLINE vu column_words(const vlmk_cpu_pack *p, int64_t w, int64_t j)
+{
+    int is_bf16 = p->dst_dtype == VLMOE_BF16;
+    const void *row = row_or_null(p, is_bf16 ? 2 * w : w, p->k);
+    if (!row) return (vu){0};
+    if (is_bf16) return words_paired(row, row_or_null(p, 2 * w + 1, p->k), j, p->n);
+    return words_f32(row, p->src_dtype, j, p->n);
+}
+
+void vlmk_cpu_pack_from_columns(const vlmk_cpu_pack *p)
+{
+    int64_t rows = words_of(p->dst_dtype, p->k_pad);
+    for (int64_t b = 0; b < p->n_pad; b += p->block)
+        for (int64_t w = 0; w < rows; w++)
+            for (int64_t j = b; j < b + p->block; j += VL) {
+                vu word = column_words(p, w, j);
+                memcpy(packed_word(p, w, j), &word, sizeof word);
+            }
+}
+
+void vlmk_cpu_pack_transpose(const vlmk_cpu_pack *p)
+{
+    int64_t rows = words_of(p->dst_dtype, p->k_pad);
+    for (int64_t j = 0; j < p->n; j += VL) {
+        int64_t columns = p->n - j < VL ? p->n - j : VL;
+        for (int64_t w = 0; w < rows; w += VL) {
+            vu square[VL];
+            for (int r = 0; r < VL; r++) square[r] = column_words(p, w + r, j);
+            vu_transpose(square);
+            int64_t words = rows - w < VL ? rows - w : VL;
+            for (int64_t r = 0; r < columns; r++)
+                memcpy((uint32_t *)p->dst + (j + r) * rows + w, &square[r], (size_t)words * 4);
+        }
+    }
+}
+
+void vlmk_cpu_pack_copy(const vlmk_cpu_pack *p)
+{
+    for (int64_t r = 0; r < p->n; r++) {
+        const void *row = at(p->src, p->src_dtype, r * p->ld);
+        void *out = at_mut(p->dst, p->dst_dtype, r * p->k_pad);
+        for (int64_t i = 0; i < p->k_pad; i += VL) {
+            vu word = words_f32(row, p->src_dtype, i, p->k);
+            vf_store(at_mut(out, p->dst_dtype, i), p->dst_dtype, VL, (vf)word);
+        }
+    }
+}

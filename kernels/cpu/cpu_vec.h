@@ -1,0 +1,285 @@
+/* Vectors of f32 for the CPU kernels, in GCC's vector extensions: one source for every instruction set, VLMK_VECTOR_BYTES wide.
+ * Loads and stores convert bf16 on the way. A tail is a masked copy of the body: the same functions on a vector padded with zeros,
+ * so an element's value never depends on where its row ends. */
+#ifndef VLMK_CPU_VEC_H
+#define VLMK_CPU_VEC_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+#include "vlmoe/tensor.h"
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+/* VLMK_CPU(x) is vlmk_cpu_<isa>_x: the build compiles each file once per instruction set. */
+#define VLMK_CPU_JOIN(isa, name) vlmk_cpu_##isa##_##name
+#define VLMK_CPU_NAME(isa, name) VLMK_CPU_JOIN(isa, name)
+#define VLMK_CPU(name) VLMK_CPU_NAME(VLMK_ISA, name)
+#define VLMK_INLINE static inline __attribute__((always_inline))
+
+enum { VL = VLMK_VECTOR_BYTES / 4 }; /* lanes of f32 */
+typedef float vf __attribute__((vector_size(VLMK_VECTOR_BYTES)));
+typedef int32_t vi __attribute__((vector_size(VLMK_VECTOR_BYTES)));
+typedef uint32_t vu __attribute__((vector_size(VLMK_VECTOR_BYTES)));
+typedef float vf_any __attribute__((vector_size(VLMK_VECTOR_BYTES), aligned(4), may_alias));
+typedef uint16_t vh __attribute__((vector_size(VLMK_VECTOR_BYTES / 2)));
+typedef uint16_t vh_any __attribute__((vector_size(VLMK_VECTOR_BYTES / 2), aligned(2), may_alias));
+
+VLMK_INLINE size_t dtype_bytes(int dtype)
+{
+    return dtype == VLMOE_BF16 ? 2 : dtype == VLMOE_F64 ? 8 : 4;
+}
+
+/* Element i of a tensor of dtype, as an address. */
+VLMK_INLINE const void *at(const void *base, int dtype, int64_t i)
+{
+    return (const char *)base + i * (int64_t)dtype_bytes(dtype);
+}
+VLMK_INLINE void *at_mut(void *base, int dtype, int64_t i)
+{
+    return (char *)base + i * (int64_t)dtype_bytes(dtype);
+}
+
+VLMK_INLINE vf vf_set(float x)
+{
+    return x - (vf){0.0f};
+}
+VLMK_INLINE vf vf_select(vi mask, vf yes, vf no)
+{
+    return (vf)(((vi)yes & mask) | ((vi)no & ~mask));
+}
+VLMK_INLINE vf vf_abs(vf x)
+{
+    return (vf)((vi)x & 0x7fffffff);
+}
+
+VLMK_INLINE vf vf_max(vf a, vf b)
+{
+#if VLMK_VECTOR_BYTES == 64
+    return (vf)_mm512_max_ps((__m512)a, (__m512)b);
+#elif VLMK_VECTOR_BYTES == 32
+    return (vf)_mm256_max_ps((__m256)a, (__m256)b);
+#elif defined(__x86_64__)
+    return (vf)_mm_max_ps((__m128)a, (__m128)b);
+#else
+    return vf_select((vi)(a > b), a, b);
+#endif
+}
+
+VLMK_INLINE vf vf_sqrt(vf x)
+{
+#if VLMK_VECTOR_BYTES == 64
+    return (vf)_mm512_sqrt_ps((__m512)x);
+#elif VLMK_VECTOR_BYTES == 32
+    return (vf)_mm256_sqrt_ps((__m256)x);
+#elif defined(__x86_64__)
+    return (vf)_mm_sqrt_ps((__m128)x);
+#else
+    for (int l = 0; l < VL; l++) x[l] = sqrtf(x[l]);
+    return x;
+#endif
+}
+
+/* f32 bits to bf16, nearest even; a NaN stays a quiet NaN (as math_bf16.h). Integer work, so that subnormals survive. */
+VLMK_INLINE vh vh_round(vf x)
+{
+    vu bits = (vu)x;
+    vu rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    vu quiet = (bits >> 16) | 0x0040u;
+    vu is_nan = (vu)(x != x);
+    return __builtin_convertvector((rounded & ~is_nan) | (quiet & is_nan), vh);
+}
+VLMK_INLINE vf vh_widen(vh x)
+{
+    return (vf)(__builtin_convertvector(x, vu) << 16);
+}
+
+/* n in 1 .. VL elements at p; the lanes past n are zero. */
+VLMK_INLINE vf vf_load(const void *p, int dtype, int64_t n)
+{
+    if (dtype == VLMOE_BF16) {
+        vh half = {0};
+        if (n == VL) half = *(const vh_any *)p;
+        else memcpy(&half, p, (size_t)n * 2);
+        return vh_widen(half);
+    }
+    vf full = {0};
+    if (n == VL) full = *(const vf_any *)p;
+    else memcpy(&full, p, (size_t)n * 4);
+    return full;
+}
+VLMK_INLINE void vf_store(void *p, int dtype, int64_t n, vf x)
+{
+    if (dtype == VLMOE_BF16) {
+        vh half = vh_round(x);
+        if (n == VL) *(vh_any *)p = half;
+        else memcpy(p, &half, (size_t)n * 2);
+        return;
+    }
+    if (n == VL) *(vf_any *)p = x;
+    else memcpy(p, &x, (size_t)n * 4);
+}
+/* Element i of a tensor. */
+VLMK_INLINE vf load_at(const void *base, int dtype, int64_t i, int64_t n)
+{
+    return vf_load(at(base, dtype, i), dtype, n);
+}
+VLMK_INLINE void store_at(void *base, int dtype, int64_t i, int64_t n, vf x)
+{
+    vf_store(at_mut(base, dtype, i), dtype, n, x);
+}
+VLMK_INLINE vf load_f32(const float *p)
+{
+    return *(const vf_any *)p;
+}
+VLMK_INLINE void store_f32(float *p, vf x)
+{
+    *(vf_any *)p = x;
+}
+/* Lanes past n become zero. */
+VLMK_INLINE vf vf_keep(vf x, int64_t n)
+{
+    if (n == VL) return x;
+    vf kept = {0};
+    memcpy(&kept, &x, (size_t)n * 4);
+    return kept;
+}
+
+/* Lanes in a fixed tree. */
+VLMK_INLINE float vf_sum(vf x)
+{
+    float lane[VL];
+    memcpy(lane, &x, sizeof lane);
+    for (int half = VL / 2; half > 0; half /= 2)
+        for (int l = 0; l < half; l++) lane[l] += lane[l + half];
+    return lane[0];
+}
+VLMK_INLINE float vf_top(vf x)
+{
+    float best = x[0];
+    for (int l = 1; l < VL; l++)
+        if (x[l] > best) best = x[l];
+    return best;
+}
+
+/* Call body(i, n) for i = 0, VL, 2 VL ... below `count`, n = lanes in use; body is an expression over i and n. */
+#define VLMK_FOR_LANES(i, n, count, body)                               \
+    do {                                                                \
+        int64_t i = 0;                                                  \
+        for (; i + VL <= (count); i += VL) {                            \
+            enum { n = VL };                                            \
+            body;                                                       \
+        }                                                               \
+        if (i < (count)) {                                              \
+            const int64_t n = (count) - i;                              \
+            body;                                                       \
+        }                                                               \
+    } while (0)
+
+/* e^(hi + lo), |lo| small beside hi: range reduction by ln 2 in two parts, degree 6 on the rest, error below 2 ulp; subnormal results
+ * and infinities come out right because the power of two is applied in two halves. */
+VLMK_INLINE vf vf_exp_sum(vf hi, vf lo)
+{
+    hi = vf_select((vi)(hi < -105.0f), vf_set(-105.0f), hi);
+    hi = vf_select((vi)(hi > 90.0f), vf_set(90.0f), hi);
+    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
+    vf shifted = hi * 1.44269504f + magic;
+    vf n = shifted - magic;
+    vf r = hi - n * 0.693145752f; /* 15 bits of ln 2: the product is exact */
+    r = r - n * 1.42860677e-6f + lo;
+    vf p = r * 0.00139012829f + 0.00836314492f;
+    p = p * r + 0.0416668535f;
+    p = p * r + 0.166665773f;
+    p = p * r + 0.499999996f;
+    p = p * (r * r) + r + 1.0f;
+    vi power = (vi)shifted - 0x4b400000; /* the integer in magic's fraction */
+    vi first = power >> 1;
+    vi second = power - first;
+    return p * (vf)((first + 127) << 23) * (vf)((second + 127) << 23);
+}
+VLMK_INLINE vf vf_exp(vf x)
+{
+    return vf_exp_sum(x, vf_set(0.0f));
+}
+
+/* Normal distribution function and density at x. Phi(-a) = exp(-a^2/2) Q(a), a = |x|: Q is smooth and is a polynomial of degree 9 in
+ * (a-3)/(a+3) (minimax over [0, 14.5], 1e-8 relative), so the left tail keeps its relative accuracy. a^2 is split in an exact part
+ * and a rest, else its rounding would be magnified by the exponential. */
+VLMK_INLINE void vf_normal(vf x, vf *cdf, vf *density)
+{
+    vf a = vf_abs(x);
+    a = vf_select((vi)(a > 14.5f), vf_set(14.5f), a); /* Phi(-14.5) is zero in f32 */
+    vf coarse = (vf)((vi)a & ~0xfff);                 /* 12 bits: its square is exact */
+    vf e = vf_exp_sum(coarse * coarse * -0.5f, (a - coarse) * (a + coarse) * -0.5f);
+    vf t = (a - 3.0f) / (a + 3.0f);
+    vf q = t * 5.31614874e-05f + 0.00011501385f;
+    q = q * t + -0.00033901236f;
+    q = q * t + -0.000983288456f;
+    q = q * t + 0.00290438723f;
+    q = q * t + 0.00613194237f;
+    q = q * t + -0.0462132636f;
+    q = q * t + 0.123225041f;
+    q = q * t + -0.20640262f;
+    q = q * t + 0.121513948f;
+    vf left = e * q;
+    *cdf = vf_select((vi)(x > 0.0f), 1.0f - left, left);
+    *density = e * 0.398942280f;
+}
+VLMK_INLINE vf vf_gelu(vf x)
+{
+    vf cdf, density;
+    vf_normal(x, &cdf, &density);
+    return x * cdf;
+}
+VLMK_INLINE vf vf_gelu_slope(vf x)
+{
+    vf cdf, density;
+    vf_normal(x, &cdf, &density);
+    vf far = (vf)((vi)(vf_abs(x) > 14.5f)); /* there x * density is zero, and infinity times zero must be too */
+    return cdf + (vf)((vi)(x * density) & ~(vi)far);
+}
+
+/* Odd polynomial below 0.625, else 1 - 2 / (e^2x + 1). */
+VLMK_INLINE vf vf_tanh(vf x)
+{
+    vf a = vf_abs(x);
+    vf z = x * x;
+    vf p = z * -0.00609693706f + 0.020997354f;
+    p = p * z + -0.0538509526f;
+    p = p * z + 0.133327701f;
+    p = p * z + -0.333333289f;
+    vf small = x + x * (z * p);
+    vf large = 1.0f - 2.0f / (vf_exp(a + a) + 1.0f);
+    large = (vf)((vi)large | ((vi)x & (int32_t)0x80000000));
+    return vf_select((vi)(a < 0.625f), small, large);
+}
+
+/* 0 a0 b0 a1 b1 ..: the lower (upper) halves of two vectors, lane by lane. */
+#if VLMK_VECTOR_BYTES == 64
+#define VLMK_ZIP_LOW {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23}
+#define VLMK_ZIP_HIGH {8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31}
+#elif VLMK_VECTOR_BYTES == 32
+#define VLMK_ZIP_LOW {0, 8, 1, 9, 2, 10, 3, 11}
+#define VLMK_ZIP_HIGH {4, 12, 5, 13, 6, 14, 7, 15}
+#else
+#define VLMK_ZIP_LOW {0, 4, 1, 5}
+#define VLMK_ZIP_HIGH {2, 6, 3, 7}
+#endif
+
+/* Transpose VL x VL words in place: after log2(VL) rounds of zipping row r with row r + VL/2, word (i, j) stands at (j, i). */
+VLMK_INLINE void vu_transpose(vu row[VL])
+{
+    const vu low = VLMK_ZIP_LOW;
+    const vu high = VLMK_ZIP_HIGH;
+    for (int round = 1; round < VL; round *= 2) {
+        vu zipped[VL];
+        for (int r = 0; r < VL / 2; r++) {
+            zipped[2 * r] = __builtin_shuffle(row[r], row[r + VL / 2], low);
+            zipped[2 * r + 1] = __builtin_shuffle(row[r], row[r + VL / 2], high);
+        }
+        for (int r = 0; r < VL; r++) row[r] = zipped[r];
+    }
+}
+
+#endif
