@@ -122,3 +122,8 @@ uint64_t vlm_rng_permute(uint64_t key, uint64_t n, uint64_t i)
     while (i >= n);
     return i;
 }
+
+double vlm_rng_key_normal(uint64_t key, uint64_t index)
+{
+    return math_philox_normal(key, index);
+}

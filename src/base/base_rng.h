@@ -38,6 +38,8 @@ double vlm_rng_unit(vlm_rng *rng);                /* [0, 1), 53 bits */
 double vlm_rng_normal(vlm_rng *rng);              /* mean 0, deviation 1 (Box-Muller, double) */
 /* A fixed 64-bit key for a kernel that draws by itself (dropout, noise): element i uses philox(key, i). */
 uint64_t vlm_rng_key(uint64_t seed, vlm_stream stream, uint64_t a, uint64_t b, uint64_t c);
+/* Element index of such a key as a standard normal, as kernels draw it. */
+double vlm_rng_key_normal(uint64_t key, uint64_t index);
 /* Where index i of [0, n) goes in a pseudorandom permutation chosen by key: a bijection without a table. */
 uint64_t vlm_rng_permute(uint64_t key, uint64_t n, uint64_t i);
 
