@@ -1,0 +1,242 @@
+/* Products on devices: all sizes, groups and types; whole numbers exactly; rows independent of M; sums added once. */
+#include <stdio.h>
+#include <string.h>
+#include "compare.h"
+
+typedef struct shape {
+    int64_t M, N, K, G;
+    int32_t offset[9]; /* [G + 1]; all zero with G = 1: NULL */
+} shape;
+
+static const shape shapes[] = {
+    {0, 5, 7, 1, {0}},      {5, 0, 7, 1, {0}},    {5, 7, 0, 1, {0}},    {1, 1, 1, 1, {0}},     {3, 129, 19, 1, {0}},
+    {63, 65, 17, 1, {0}},   {64, 64, 64, 1, {0}}, {65, 63, 16, 1, {0}}, {127, 33, 31, 1, {0}}, {129, 128, 48, 1, {0}},
+    {7, 12, 96, 1, {0, 4}},                        /* one group, three rows past it */
+    {130, 33, 20, 4, {0, 0, 65, 65, 128}},         /* empty first and third group, two rows past the last */
+    {10, 9, 5, 3, {0, 0, 0, 0}},                   /* nothing but empty groups */
+    {70, 64, 32, 8, {0, 1, 2, 3, 4, 5, 6, 7, 70}}, /* groups of one row */
+    {0, 6, 6, 2, {0, 0, 0}},
+};
+static const int types[] = {VLMOE_F32, VLMOE_BF16};
+
+typedef struct product {
+    kit kit;
+    shape s;
+    int dtype, act, accumulate;
+    tensor *offset, *x, *w, *bias, *pre, *y, *dy, *dx, *dw, *db;
+} product;
+
+static void begin(product *p, const char *what, const shape *s, int dtype, int is_whole)
+{
+    memset(p, 0, sizeof *p);
+    p->s = *s;
+    p->dtype = dtype;
+    kit_begin(&p->kit, "%s%s M %lld N %lld K %lld G %lld %s", what, is_whole ? ", whole numbers," : "", (long long)s->M,
+              (long long)s->N, (long long)s->K, (long long)s->G, dtype == VLMOE_F32 ? "f32" : "bf16");
+    p->kit.uses_size = 1;
+    p->kit.flops = 0.0;
+    if (s->G > 1 || s->offset[1]) p->offset = kit_ints(&p->kit, "offset", s->G + 1, s->offset);
+}
+
+/* Whole numbers stay below 2^24 in every sum, so any order gives the same f32. */
+static tensor *input(product *p, const char *name, int64_t n, int dtype, int is_whole)
+{
+    return is_whole ? kit_whole(&p->kit, name, n, dtype, 3) : kit_real(&p->kit, name, n, dtype, 1.0);
+}
+
+static tensor *output(product *p, const char *name, int64_t n, int dtype, double terms, int is_whole)
+{
+    tensor *t = p->accumulate ? kit_updated(input(p, name, n, dtype, is_whole), terms + 1.0)
+                              : kit_output(&p->kit, name, n, dtype, terms);
+    t->is_exact = is_whole;
+    return t;
+}
+
+static int call_fwd(const vlmk_table *table, vlmk_env *env, void *arg, int side)
+{
+    product *p = arg;
+    vlmk_linear_fwd_args a = {.dtype = type_at(p->x, side), .y_dtype = type_at(p->y, side), .act = p->act, .M = p->s.M,
+                              .N = p->s.N, .K = p->s.K, .G = p->s.G, .offset = at(p->offset, side), .x = at(p->x, side),
+                              .w = at(p->w, side), .bias = at(p->bias, side), .pre = at(p->pre, side),
+                              .y = at(p->y, side)};
+    if (side == SIZE) a.act = VLMK_ACT_NONE; /* the size of the sum inside */
+    return table->linear_fwd(env, &a);
+}
+
+/* The sum's error passes through a slope of at most 1.13 (GELU) or 1 (tanh): part of terms. The function's own: GELU as
+ * x / 2 + x erf / 2 is two terms of together |x|; tanh is a quotient with four relative roundings. */
+static void bound_fwd(void *arg)
+{
+    product *p = arg;
+    if (p->act == VLMK_ACT_NONE) return;
+    double *error = kit_error(p->y);
+    memcpy(at(p->pre, SIZE), at(p->y, SIZE), (size_t)p->y->n * sizeof(double));
+    int64_t rows = p->offset ? p->s.offset[p->s.G] : p->s.M;
+    p->y->terms *= 1.13;
+    for (int64_t i = 0; i < rows * p->s.N; i++)
+        error[i] = U_F32 * (p->act == VLMK_ACT_GELU ? 2.0 * fabs(kit_get(p->pre, WANT, i)) : 4.0 * fabs(kit_get(p->y, WANT, i)));
+}
+
+static void run_fwd(const shape *s, int dtype, int y_dtype, int act, int is_whole)
+{
+    product p;
+    begin(&p, act == VLMK_ACT_GELU ? "linear_fwd gelu" : act == VLMK_ACT_TANH ? "linear_fwd tanh" : "linear_fwd", s, dtype,
+          is_whole);
+    p.act = act;
+    p.x = input(&p, "x", s->M * s->K, dtype, is_whole);
+    p.w = input(&p, "w", s->G * s->N * s->K, dtype, is_whole);
+    if (s->K > 0 && s->N % 2) p.bias = input(&p, "bias", s->G * s->N, VLMOE_F32, is_whole);
+    if (act != VLMK_ACT_NONE) p.pre = output(&p, "pre", s->M * s->N, dtype, (double)s->K + 1.0, is_whole);
+    p.y = output(&p, "y", s->M * s->N, y_dtype, (double)s->K + 1.0, is_whole);
+    kit_run(&p.kit, call_fwd, bound_fwd, &p);
+    kit_end(&p.kit);
+}
+
+TEST(compare_linear_fwd)
+{
+    for (int i = 0; i < COUNT_OF(shapes); i++)
+        for (int t = 0; t < 2; t++) {
+            for (int act = VLMK_ACT_NONE; act <= VLMK_ACT_TANH; act++) run_fwd(&shapes[i], types[t], types[t], act, 0);
+            run_fwd(&shapes[i], types[t], VLMOE_F32, i % 3, 0);
+            run_fwd(&shapes[i], types[t], types[t], VLMK_ACT_NONE, 1);
+        }
+}
+
+static int call_dx(const vlmk_table *table, vlmk_env *env, void *arg, int side)
+{
+    product *p = arg;
+    vlmk_linear_dx_args a = {.dtype = type_at(p->dy, side), .dx_dtype = type_at(p->dx, side), .M = p->s.M, .N = p->s.N,
+                             .K = p->s.K, .G = p->s.G, .offset = at(p->offset, side), .dy = at(p->dy, side),
+                             .w = at(p->w, side), .dx = at(p->dx, side), .accumulate = p->accumulate};
+    return table->linear_dx(env, &a);
+}
+
+static void run_dx(const shape *s, int dtype, int dx_dtype, int accumulate, int is_whole)
+{
+    product p;
+    begin(&p, accumulate ? "linear_dx +=" : "linear_dx", s, dtype, is_whole);
+    p.accumulate = accumulate;
+    p.dy = input(&p, "dy", s->M * s->N, dtype, is_whole);
+    p.w = input(&p, "w", s->G * s->N * s->K, dtype, is_whole);
+    p.dx = output(&p, "dx", s->M * s->K, dx_dtype, (double)s->N, is_whole);
+    kit_run(&p.kit, call_dx, NULL, &p);
+    kit_end(&p.kit);
+}
+
+TEST(compare_linear_dx)
+{
+    for (int i = 0; i < COUNT_OF(shapes); i++)
+        for (int t = 0; t < 2; t++)
+            for (int accumulate = 0; accumulate < 2; accumulate++) {
+                run_dx(&shapes[i], types[t], types[t], accumulate, 0);
+                run_dx(&shapes[i], types[t], types[t], accumulate, 1);
+                run_dx(&shapes[i], types[t], VLMOE_F32, accumulate, i % 2);
+            }
+}
+
+static int call_dw(const vlmk_table *table, vlmk_env *env, void *arg, int side)
+{
+    product *p = arg;
+    vlmk_linear_dw_args a = {.dtype = type_at(p->x, side), .M = p->s.M, .N = p->s.N, .K = p->s.K, .G = p->s.G,
+                             .offset = at(p->offset, side), .x = at(p->x, side), .dy = at(p->dy, side),
+                             .dw = at(p->dw, side), .db = at(p->db, side), .accumulate = p->accumulate};
+    return table->linear_dw(env, &a);
+}
+
+static void run_dw(const shape *s, int dtype, int accumulate, int is_whole, int wants_db)
+{
+    product p;
+    begin(&p, accumulate ? "linear_dw +=" : "linear_dw", s, dtype, is_whole);
+    p.accumulate = accumulate;
+    p.x = input(&p, "x", s->M * s->K, dtype, is_whole);
+    p.dy = input(&p, "dy", s->M * s->N, dtype, is_whole);
+    p.dw = output(&p, "dw", s->G * s->N * s->K, VLMOE_F32, (double)s->M, is_whole);
+    if (wants_db) p.db = output(&p, "db", s->G * s->N, VLMOE_F32, (double)s->M, is_whole);
+    kit_run(&p.kit, call_dw, NULL, &p);
+    kit_end(&p.kit);
+}
+
+TEST(compare_linear_dw)
+{
+    for (int i = 0; i < COUNT_OF(shapes); i++)
+        for (int t = 0; t < 2; t++)
+            for (int accumulate = 0; accumulate < 2; accumulate++) {
+                run_dw(&shapes[i], types[t], accumulate, 0, 1);
+                run_dw(&shapes[i], types[t], accumulate, 1, i % 2);
+            }
+}
+
+/* Bytes of `rows` rows of y = x w^T + b (or of dx = dy w), for rows first .. first + rows - 1 of the inputs of p, in a call of its own. */
+static void row_bits(product *p, int device, int64_t first, int64_t rows, int is_dx, float *out)
+{
+    size_t size = p->dtype == VLMOE_BF16 ? 2 : 4;
+    int64_t cols = is_dx ? p->s.N : p->s.K;
+    static _Alignas(64) unsigned char part[130 * 96 * 4];
+    const unsigned char *from = at(is_dx ? p->dy : p->x, GOT);
+    memcpy(part, from + (size_t)(first * cols) * size, (size_t)(rows * cols) * size);
+    vlmk_env *env = device_env(device, 2);
+    vlmk_linear_fwd_args f = {.dtype = p->dtype, .y_dtype = VLMOE_F32, .M = rows, .N = p->s.N, .K = p->s.K, .G = 1,
+                              .x = part, .w = at(p->w, GOT), .bias = at(p->bias, GOT), .y = out};
+    vlmk_linear_dx_args d = {.dtype = p->dtype, .dx_dtype = VLMOE_F32, .M = rows, .N = p->s.N, .K = p->s.K, .G = 1,
+                             .dy = part, .w = at(p->w, GOT), .dx = out};
+    int status = is_dx ? device_table(device)->linear_dx(env, &d) : device_table(device)->linear_fwd(env, &f);
+    device_done(env);
+    CHECK_INT(status, VLMOE_OK);
+}
+
+TEST(compare_linear_rows_do_not_depend_on_m_or_place)
+{
+    static const struct {
+        int64_t first, rows;
+    } parts[] = {{0, 1}, {0, 64}, {1, 63}, {5, 65}, {129, 1}, {64, 66}, {100, 7}};
+    static float whole[130 * 96], part[130 * 96];
+    const shape s = {130, 72, 80, 1, {0}};
+    for (int device = 0; device < device_count(); device++)
+        for (int t = 0; t < 2; t++)
+            for (int is_dx = 0; is_dx < 2; is_dx++) {
+                product p;
+                begin(&p, "rows alone", &s, types[t], 0);
+                p.x = input(&p, "x", s.M * s.K, types[t], 0);
+                p.dy = input(&p, "dy", s.M * s.N, types[t], 0);
+                p.w = input(&p, "w", s.N * s.K, types[t], 0);
+                p.bias = input(&p, "bias", s.N, VLMOE_F32, 0);
+                int64_t cols = is_dx ? s.K : s.N;
+                row_bits(&p, device, 0, s.M, is_dx, whole);
+                for (int i = 0; i < COUNT_OF(parts); i++) {
+                    row_bits(&p, device, parts[i].first, parts[i].rows, is_dx, part);
+                    size_t bytes = (size_t)(parts[i].rows * cols) * sizeof(float);
+                    if (memcmp(part, whole + parts[i].first * cols, bytes) != 0)
+                        test_fail(__FILE__, __LINE__, "%s: rows %lld.. of %s (%s) differ when %lld rows are computed alone",
+                                  device_name(device), (long long)parts[i].first, is_dx ? "dx" : "y",
+                                  t ? "bf16" : "f32", (long long)parts[i].rows);
+                }
+                kit_end(&p.kit);
+            }
+}
+
+/* accumulate = 1 is one f32 addition of what accumulate = 0 writes. */
+TEST(compare_linear_dw_adds_the_whole_product_once)
+{
+    const shape s = {130, 33, 20, 4, {0, 0, 65, 65, 128}};
+    for (int device = 0; device < device_count(); device++)
+        for (int t = 0; t < 2; t++) {
+            float bits[2][4 * 33 * 20], db[2][4 * 33];
+            product p;
+            begin(&p, "added once", &s, types[t], 0);
+            p.x = input(&p, "x", s.M * s.K, types[t], 0);
+            p.dy = input(&p, "dy", s.M * s.N, types[t], 0);
+            for (int accumulate = 0; accumulate < 2; accumulate++) {
+                for (int i = 0; i < COUNT_OF(bits[0]); i++) bits[accumulate][i] = 0.1f * (float)(i % 17);
+                for (int i = 0; i < COUNT_OF(db[0]); i++) db[accumulate][i] = 0.1f * (float)(i % 17);
+                vlmk_linear_dw_args a = {.dtype = types[t], .M = s.M, .N = s.N, .K = s.K, .G = s.G, .offset = s.offset,
+                                         .x = at(p.x, GOT), .dy = at(p.dy, GOT), .dw = bits[accumulate],
+                                         .db = db[accumulate], .accumulate = accumulate};
+                vlmk_env *env = device_env(device, 2);
+                CHECK_INT(device_table(device)->linear_dw(env, &a), VLMOE_OK);
+                device_done(env);
+            }
+            for (int i = 0; i < COUNT_OF(bits[0]); i++) CHECK(bits[1][i] == 0.1f * (float)(i % 17) + bits[0][i]);
+            for (int i = 0; i < COUNT_OF(db[0]); i++) CHECK(db[1][i] == 0.1f * (float)(i % 17) + db[0][i]);
+            kit_end(&p.kit);
+        }
+}
