@@ -2,7 +2,8 @@
  * while a tile is in cache.
  *
  * A tile owns up to ROW_RANGE rows and n_tile columns. Its weight columns are packed once (in the tile, or before for one large
- * group) and used by strips of 64 rows, the last of 1 .. 63. oneDNN's rows depend on neither the strip's size nor its place. */
+ * group) and used by strips of 64 rows, the last of 1 .. 63. A row's bits depend on neither the strip's size nor its place as long as
+ * one implementation computes them; for a few rows oneDNN may choose another (without AMX, say), so such a strip gets zero rows. */
 #include "cpu_kernels.h"
 #include "cpu_pack.h"
 
@@ -28,9 +29,11 @@ typedef struct product_job {
     row_range *range;
     void *staged;      /* [M, k_pad] copy of a where a itself will not do, else NULL */
     char *packed;      /* all columns packed, else NULL: each tile packs its own */
-    char *worker_base; /* per worker: result [STRIP, n_tile] f32, then packed columns */
+    char *worker_base; /* per worker: result [STRIP, n_tile] f32, a short strip's rows [short_rows, k_pad], packed columns */
     size_t worker_stride;
-    vlmk_cpu_mm *mm[2][STRIP + 1]; /* by full or last tile of columns, and rows */
+    vlmk_cpu_mm *mm[2][STRIP + 1];   /* by full or last tile of columns, and rows */
+    int64_t mm_rows[2][STRIP + 1];   /* rows that product has */
+    int64_t short_rows;              /* the most of those with rows added */
     int failed;                    /* status of a product that failed on some worker */
 } product_job;
 
@@ -118,6 +121,26 @@ static void finish_strip(const product_job *job, const float *result, int64_t ro
         finish[job->act][job->y_dtype == VLMOE_BF16](job, result + r * ld, bias, (row + r) * job->n_out + first, columns);
 }
 
+static size_t result_bytes(const product_job *job)
+{
+    return (size_t)(STRIP * vlmk_cpu_round_up(job->n_tile, PACK_N)) * sizeof(float);
+}
+static size_t short_bytes(const product_job *job)
+{
+    return (size_t)(job->short_rows * job->k_pad) * dtype_bytes(job->mm_dtype);
+}
+
+/* Rows of a strip as its product takes them: in place, or copied with zero rows after them. */
+static const void *strip_rows(const product_job *job, int64_t row, int64_t rows, int64_t mm_rows, char *spare)
+{
+    const void *a = at(job->staged ? job->staged : job->a, job->mm_dtype, row * job->k_pad);
+    if (rows == mm_rows) return a;
+    size_t row_bytes = (size_t)job->k_pad * dtype_bytes(job->mm_dtype);
+    memcpy(spare, a, (size_t)rows * row_bytes);
+    memset(spare + (size_t)rows * row_bytes, 0, (size_t)(mm_rows - rows) * row_bytes);
+    return spare;
+}
+
 static void product_tile(void *arg, int64_t tile, int worker)
 {
     product_job *job = arg;
@@ -125,14 +148,14 @@ static void product_tile(void *arg, int64_t tile, int worker)
     int64_t column_tile = tile % job->n_tiles;
     char *own = job->worker_base + (size_t)worker * job->worker_stride;
     float *result = (float *)(void *)own;
-    char *packed = job->packed ? job->packed + (size_t)column_tile * packed_bytes(job)
-                               : own + (size_t)(STRIP * vlmk_cpu_round_up(job->n_tile, PACK_N)) * sizeof(float);
-    if (!job->packed) pack_columns(job, range->group, column_tile, packed);
-    const void *a = job->staged ? job->staged : job->a;
+    char *spare = own + result_bytes(job), *packed = spare + short_bytes(job);
+    if (job->packed) packed = job->packed + (size_t)column_tile * packed_bytes(job);
+    else pack_columns(job, range->group, column_tile, packed);
     int is_last = columns_of(job, column_tile) < job->n_tile;
     for (int64_t r = 0; r < range->rows; r += STRIP) {
         int64_t row = range->first + r, rows = range->rows - r < STRIP ? range->rows - r : STRIP;
-        int status = vlmk_cpu_mm_run(job->mm[is_last][rows], worker, at(a, job->mm_dtype, row * job->k_pad), packed, result);
+        const void *a = strip_rows(job, row, rows, job->mm_rows[is_last][rows], spare);
+        int status = vlmk_cpu_mm_run(job->mm[is_last][rows], worker, a, packed, result);
         if (status) __atomic_store_n(&job->failed, status, __ATOMIC_RELAXED);
         else finish_strip(job, result, row, rows, column_tile, range->group);
     }
@@ -163,10 +186,16 @@ static int find_product(vlmk_env *env, product_job *job, int is_last, int64_t ro
 {
     if (rows == 0 || job->mm[is_last][rows]) return VLMOE_OK;
     int64_t columns = is_last ? columns_of(job, job->n_tiles - 1) : job->n_tile;
-    vlmk_cpu_mm_shape shape = {.m = rows, .n = vlmk_cpu_round_up(columns, PACK_N), .k = job->k_pad, .dtype = job->mm_dtype};
-    vlmk_cpu_mm *mm = vlmk_cpu_mm_get(env, shape);
+    vlmk_cpu_mm_shape shape = {.m = STRIP, .n = vlmk_cpu_round_up(columns, PACK_N), .k = job->k_pad, .dtype = job->mm_dtype};
+    vlmk_cpu_mm *full = vlmk_cpu_mm_get(env, shape), *mm = NULL;
+    for (shape.m = rows; full; shape.m = shape.m < 8 ? 8 : shape.m < STRIP / 2 ? shape.m * 2 : STRIP) {
+        mm = vlmk_cpu_mm_get(env, shape);
+        if (!mm || strcmp(vlmk_cpu_mm_impl(mm), vlmk_cpu_mm_impl(full)) == 0) break;
+    }
     if (!mm) return VLMOE_E_NOMEM;
     job->mm[is_last][rows] = mm;
+    job->mm_rows[is_last][rows] = shape.m;
+    if (shape.m > rows && shape.m > job->short_rows) job->short_rows = shape.m;
     job->block = vlmk_cpu_mm_block(mm) == PACK_N ? PACK_N : 0; /* 0: one block, as wide as the tile */
     return VLMOE_OK;
 }
@@ -211,8 +240,8 @@ static int plan(vlmk_env *env, product_job *job)
         job->packed = env->scratch(env, (size_t)job->n_tiles * packed_bytes(job));
         if (!job->packed) return VLMOE_E_NOMEM;
     }
-    size_t result_bytes = (size_t)(STRIP * vlmk_cpu_round_up(job->n_tile, PACK_N)) * sizeof(float);
-    job->worker_base = vlmk_cpu_worker_scratch(env, result_bytes + (is_shared ? 0 : packed_bytes(job)), &job->worker_stride);
+    size_t own_bytes = result_bytes(job) + short_bytes(job) + (is_shared ? 0 : packed_bytes(job));
+    job->worker_base = vlmk_cpu_worker_scratch(env, own_bytes, &job->worker_stride);
     return job->worker_base ? VLMOE_OK : VLMOE_E_NOMEM;
 }
 

@@ -86,6 +86,7 @@ static void scatter_tile(void *arg, int64_t tile, int worker)
 int VLMK_CPU(scatter_rows)(vlmk_env *env, const vlmk_scatter_rows_args *args)
 {
     scatter_job job = {.a = args};
+    if (args->n_out == 0 || args->cols == 0) return VLMOE_OK;
     job.start = env->scratch(env, (size_t)(args->n_out + 1) * sizeof *job.start);
     job.row = env->scratch(env, (size_t)args->n_in * sizeof *job.row);
     if (!job.start || !job.row) return VLMOE_E_NOMEM;
