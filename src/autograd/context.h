@@ -66,6 +66,9 @@ struct vlmoe_context {
 #define VLM_KERNEL(ctx, name, args) vlm_kernel_done((ctx), (ctx)->kernels->name((ctx)->backend->env((ctx)->device), (args)), #name)
 vlmoe_status vlm_kernel_done(vlmoe_context *ctx, int code, const char *name);
 
+/* Where a call on ctx that starts now leaves its reason: cleared, unless an open recording has failed and its text must stay. */
+vlmoe_error *vlm_ctx_error(vlmoe_context *ctx);
+
 /* A new parameter; spec's name (copied), role, n_experts, trained, decays, lr_scale, init_*, init_equal, has_copy are taken.
  * Errors: ARG (name taken), SHAPE, STATE (already built), NOMEM. */
 vlmoe_status vlm_param_add(vlmoe_context *ctx, const vlm_param *spec, int rank, const int64_t *dim, vlmoe_tensor **out);

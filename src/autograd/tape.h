@@ -50,7 +50,9 @@ struct vlmoe_tape {
     int n_terms, capacity_terms;
     int n_terms_seen;      /* cursor of a replay */
     const char *where;
-    struct vlm_kept *kept, *kept_cursor; /* results that segments keep, in order of recording; see vlm_keep */
+    struct vlm_kept *kept, *kept_cursor; /* results that segments keep, in order of recording; see vlm_keep. Cursor: the last one
+                                            while recording, the next one to read back while replaying */
+    size_t replay_floor;   /* mark of the host arena at the start of a replay: tensors below it outlive the replay */
 };
 
 /* Record one op: infer, allocate, forward, append. Returns the output or NULL (poisoned). attr is copied. Any required input that is
@@ -60,7 +62,10 @@ vlmoe_tensor *vlm_record(vlmoe_tape *tape, const vlm_op_def *op, int n_inputs, v
 /* First failure wins; returns NULL for use in `return vlm_poison(...)`. */
 void *vlm_poison(vlmoe_tape *tape, vlmoe_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* Memory of the recording. Host blocks and device blocks live until the tape ends (device blocks taken inside a segment's run until
+/* True when this node's backward may run: only then forward keeps what backward needs. */
+bool vlm_keeps_for_backward(const vlmoe_tape *tape, const vlm_node *node);
+
+/* Memory of the recording. Host blocks (zeroed) and device blocks live until the tape ends (device blocks taken inside a segment's run until
  * that run ends). Kept device blocks (top of the arena) outlive segments. NULL = none left, and the tape is poisoned. */
 void *vlm_tape_host(vlmoe_tape *tape, size_t bytes);
 void *vlm_tape_device(vlmoe_tape *tape, size_t bytes);
@@ -79,8 +84,10 @@ vlmoe_tensor *vlm_rows_view(vlmoe_tape *tape, vlmoe_tensor *x, int64_t begin, in
  * Parameters: wide; the accumulator itself when this is the tape's only use of it, else the tape's share. */
 void *vlm_grad_in(vlmoe_tape *tape, vlmoe_tensor *t, int *accumulate);
 const void *vlm_grad_of(const vlmoe_tensor *t); /* gradient of a node's output; NULL = nothing reached it, backward is not called then */
+/* Add a block of t's shape, of this float type, to t's gradient; the block stays the caller's. Nothing happens when t wants none. */
+vlmoe_status vlm_grad_add(vlmoe_tape *tape, vlmoe_tensor *t, const void *block, vlmoe_dtype dtype);
 /* Let t take over this whole gradient block (same dtype and size, written by the caller and not used again) instead of copying;
- * adds when t already has one. Activations only. */
+ * adds when t already has one, or is a view or a parameter. */
 vlmoe_status vlm_grad_give(vlmoe_tape *tape, vlmoe_tensor *t, void *block);
 
 /* Run fn(tape, arg, x) keeping only x; backward runs it again. Output has x's dtype and shape. arg must live as long as the tape.

@@ -1,0 +1,107 @@
+/* Contexts: opening a device, the memory of a recording, error text. Parameters stand in autograd_params.c. */
+#include <stdlib.h>
+#include <unistd.h>
+#include "autograd_internal.h"
+
+/* Nodes and tensors of a recording take about 1 KiB an operation; malloc reserves this much address space and no pages. */
+static const size_t HOST_BYTES = (size_t)64 << 20;
+
+/* Half of the machine's memory, as address space; on a device without data as much as an address can count. */
+static size_t default_step_bytes(const vlm_backend *backend)
+{
+    if (!backend->has_data) return (size_t)1 << 50;
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    if (pages < 1 || page < 1) return (size_t)1 << 30;
+    return (size_t)pages * (size_t)page / 2;
+}
+
+static vlmoe_status check_params(const vlm_backend *backend, const vlmoe_context_params *params, vlmoe_error *error)
+{
+    if (params->struct_size != sizeof *params)
+        return vlm_fail(error, VLMOE_E_ARG, "struct_size of vlmoe_context_params is %zu, expected %zu: start from VLMOE_CONTEXT_PARAMS",
+                        params->struct_size, sizeof *params);
+    if (backend->abi != VLM_BACKEND_ABI)
+        return vlm_fail(error, VLMOE_E_VERSION, "device %s has interface %u, expected %d", backend->name, backend->abi, VLM_BACKEND_ABI);
+    if (params->compute != VLMOE_F32 && params->compute != VLMOE_BF16 && params->compute != backend->wide)
+        return vlm_fail(error, VLMOE_E_DTYPE, "compute type is %s, expected f32 or bf16", vlm_dtype_name(params->compute));
+    return VLMOE_OK;
+}
+
+static vlmoe_status take_memory(vlmoe_context *ctx, vlmoe_error *error)
+{
+    VLM_TRY(ctx->backend->alloc(ctx->device, VLM_MEMORY_DEVICE, ctx->step_bytes, &ctx->arena_memory, error));
+    vlm_arena_init(&ctx->arena, ctx->backend->has_data ? ctx->arena_memory : NULL, ctx->step_bytes);
+    ctx->host = malloc(HOST_BYTES);
+    if (!ctx->host) return vlm_fail(error, VLMOE_E_NOMEM, "no memory for the nodes of a recording");
+    vlm_arena_init(&ctx->host_arena, ctx->host, HOST_BYTES);
+    return VLMOE_OK;
+}
+
+vlmoe_status vlm_ctx_create_on(const vlm_backend *backend, const vlmoe_context_params *params, vlmoe_context **out, vlmoe_error *error)
+{
+    if (error) *error = (vlmoe_error){0};
+    VLM_TRY(check_params(backend, params, error));
+    vlmoe_context *ctx = vlm_alloc(sizeof *ctx);
+    if (!ctx) return vlm_fail(error, VLMOE_E_NOMEM, "no memory for a context");
+    ctx->backend = backend;
+    ctx->compute = params->compute;
+    ctx->wide = backend->wide;
+    ctx->seed = params->seed;
+    ctx->log = (vlm_log){.fn = params->log_fn, .user = params->log_user};
+    ctx->step_bytes = params->step_bytes ? params->step_bytes : default_step_bytes(backend);
+    const vlm_device_params device = {.n_threads = params->n_threads, .log = &ctx->log};
+    vlmoe_status status = backend->open(&device, &ctx->device, error);
+    if (!status) status = take_memory(ctx, error);
+    if (status) {
+        vlmoe_context_destroy(ctx);
+        return status;
+    }
+    ctx->kernels = backend->kernels(ctx->device);
+    *out = ctx;
+    return VLMOE_OK;
+}
+
+vlmoe_status vlmoe_context_create(const vlmoe_context_params *params, vlmoe_context **out, vlmoe_error *error)
+{
+    if (error) *error = (vlmoe_error){0};
+    if (!params || !out) return vlm_fail(error, VLMOE_E_ARG, "vlmoe_context_create needs params and out");
+    const vlm_backend *backend = vlm_backend_find(params->device);
+    if (!backend)
+        return vlm_fail(error, VLMOE_E_UNSUPPORTED, "device \"%s\" is not in this build, expected cpu or meta", params->device ? params->device : "");
+    return vlm_ctx_create_on(backend, params, out, error);
+}
+
+void vlmoe_context_destroy(vlmoe_context *ctx)
+{
+    if (!ctx) return;
+    vlm_params_destroy(ctx);
+    if (ctx->device) {
+        ctx->backend->release(ctx->device, ctx->arena_memory);
+        ctx->backend->close(ctx->device);
+    }
+    free(ctx->host);
+    vlm_free(ctx);
+}
+
+const char *vlmoe_context_error(const vlmoe_context *ctx)
+{
+    return ctx->error.text;
+}
+
+vlmoe_error *vlm_ctx_error(vlmoe_context *ctx)
+{
+    bool must_stay = ctx->tape && ctx->tape->status;
+    if (!must_stay) {
+        ctx->error.status = VLMOE_OK;
+        ctx->error.text[0] = '\0';
+    }
+    return &ctx->error;
+}
+
+vlmoe_status vlm_kernel_done(vlmoe_context *ctx, int code, const char *name)
+{
+    ctx->backend->call_done(ctx->device);
+    if (!code) return VLMOE_OK;
+    vlmoe_status status = (vlmoe_status)code;
+    return vlm_fail(&ctx->error, status, "kernel %s gave %s on device %s", name, vlmoe_status_name(status), ctx->backend->name);
+}

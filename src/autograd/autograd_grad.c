@@ -1,0 +1,139 @@
+/* Where gradients lie. Activations: the step arena, from the first write on. Parameters: the accumulator over groups, or this tape's
+ * share of it while several nodes differentiate into the same parameter, so that a share is formed whole and added once. */
+#include "autograd_internal.h"
+
+vlm_param *vlm_param_of(const vlmoe_tensor *t)
+{
+    if (!t) return NULL;
+    return t->base ? t->base->param : t->param;
+}
+
+void vlm_use_begin(const vlmoe_tape *tape, const vlmoe_tensor *t)
+{
+    vlm_param *param = vlm_param_of(t);
+    if (param && t->wants_grad && !tape->replaying) param->uses++;
+}
+
+vlmoe_status vlm_share_flush(vlmoe_tape *tape, vlm_param *param)
+{
+    if (!param->share_is_set) return VLMOE_OK;
+    param->share_is_set = false;
+    const vlmk_axpy_args args = {.n = vlm_param_elements(param), .factor = 1.0, .src = param->share, .dst = param->grad, .accumulate = 1};
+    return VLM_KERNEL(tape->ctx, axpy, &args);
+}
+
+vlmoe_status vlm_use_end(vlmoe_tape *tape, const vlmoe_tensor *t)
+{
+    vlm_param *param = vlm_param_of(t);
+    if (!param || !t->wants_grad) return VLMOE_OK;
+    param->uses_left--;
+    return param->uses_left == 0 ? vlm_share_flush(tape, param) : VLMOE_OK;
+}
+
+/* While a segment is run again: a tensor from before that. Its gradient must not lie in memory that the replay gives back. */
+static bool outlives_replay(const vlmoe_tape *tape, const vlmoe_tensor *t)
+{
+    return tape->replaying && (const char *)t < tape->ctx->host_arena.base + tape->replay_floor;
+}
+
+static void *take_lasting(vlmoe_tape *tape, size_t bytes, bool at_top)
+{
+    if (!at_top) return vlm_tape_device(tape, bytes);
+    void *block = tape->status ? NULL : vlm_arena_take_top(&tape->ctx->arena, bytes);
+    return block ? block : vlm_poison(tape, VLMOE_E_NOMEM, "no room for a gradient of %zu bytes", bytes);
+}
+
+static vlmoe_status clear(vlmoe_tape *tape, void *block, size_t bytes)
+{
+    vlmoe_status status = tape->ctx->backend->zero(tape->ctx->device, block, bytes);
+    if (status) vlm_poison(tape, status, "clearing %zu bytes on device %s failed", bytes, tape->ctx->backend->name);
+    return status;
+}
+
+/* Gradient memory of a parameter. whole = false: only some rows will be written, the rest must be zero. */
+static void *param_grad(vlmoe_tape *tape, vlm_param *param, bool whole, int *accumulate)
+{
+    *accumulate = 1;
+    if (param->uses <= 1) return param->grad;
+    size_t bytes = vlmoe_tensor_bytes(&param->tensor);
+    if (!param->share) param->share = take_lasting(tape, bytes, tape->replaying);
+    if (!param->share) return NULL;
+    if (param->share_is_set) return param->share;
+    param->share_is_set = true;
+    if (whole) *accumulate = 0;
+    else if (clear(tape, param->share, bytes)) return NULL;
+    return param->share;
+}
+
+static void *activation_grad(vlmoe_tape *tape, vlmoe_tensor *t, bool whole, int *accumulate)
+{
+    *accumulate = 1;
+    if (t->grad_is_set) return t->grad;
+    size_t bytes = vlmoe_tensor_bytes(t);
+    t->grad = take_lasting(tape, bytes, outlives_replay(tape, t));
+    if (!t->grad) return NULL;
+    t->grad_is_set = true;
+    if (whole) *accumulate = 0;
+    else if (clear(tape, t->grad, bytes)) return NULL;
+    return t->grad;
+}
+
+void *vlm_grad_in(vlmoe_tape *tape, vlmoe_tensor *t, int *accumulate)
+{
+    *accumulate = 0;
+    if (!t || !t->wants_grad || tape->status) return NULL;
+    vlmoe_tensor *root = t->base ? t->base : t;
+    bool whole = !t->base;
+    char *grad = root->param ? param_grad(tape, root->param, whole, accumulate) : activation_grad(tape, root, whole, accumulate);
+    if (!grad) return NULL;
+    return grad + (size_t)(t->base_row * vlm_cols(t)) * vlm_dtype_bytes(root->dtype);
+}
+
+const void *vlm_grad_of(const vlmoe_tensor *t)
+{
+    return t->grad_is_set ? t->grad : NULL;
+}
+
+static vlmoe_status convert(vlmoe_context *ctx, int64_t n, const void *src, vlmoe_dtype src_dtype, void *dst, vlmoe_dtype dst_dtype)
+{
+    const vlmk_convert_args args = {.n = n, .src_dtype = src_dtype, .dst_dtype = dst_dtype, .src = src, .dst = dst};
+    return VLM_KERNEL(ctx, convert, &args);
+}
+
+/* dst += block where one of them is not wide: summed in wide, rounded once. */
+static vlmoe_status add_narrow(vlmoe_tape *tape, int64_t n, const void *block, vlmoe_dtype dtype, void *dst, vlmoe_dtype dst_dtype)
+{
+    vlmoe_context *ctx = tape->ctx;
+    size_t mark = vlm_arena_mark(&ctx->arena), bytes = (size_t)n * vlm_dtype_bytes(ctx->wide);
+    void *sum = vlm_tape_device(tape, bytes), *term = vlm_tape_device(tape, bytes);
+    if (!sum || !term) return tape->status;
+    VLM_TRY(convert(ctx, n, dst, dst_dtype, sum, ctx->wide));
+    VLM_TRY(convert(ctx, n, block, dtype, term, ctx->wide));
+    const vlmk_axpy_args args = {.n = n, .factor = 1.0, .src = term, .dst = sum, .accumulate = 1};
+    VLM_TRY(VLM_KERNEL(ctx, axpy, &args));
+    VLM_TRY(convert(ctx, n, sum, ctx->wide, dst, dst_dtype));
+    vlm_arena_rewind(&ctx->arena, mark);
+    return VLMOE_OK;
+}
+
+vlmoe_status vlm_grad_add(vlmoe_tape *tape, vlmoe_tensor *t, const void *block, vlmoe_dtype dtype)
+{
+    int accumulate;
+    void *dst = vlm_grad_in(tape, t, &accumulate);
+    if (!dst) return tape->status;
+    int64_t n = vlm_count(t);
+    if (!accumulate) return convert(tape->ctx, n, block, dtype, dst, t->dtype);
+    if (t->dtype != tape->ctx->wide || dtype != tape->ctx->wide) return add_narrow(tape, n, block, dtype, dst, t->dtype);
+    const vlmk_axpy_args args = {.n = n, .factor = 1.0, .src = block, .dst = dst, .accumulate = 1};
+    return VLM_KERNEL(tape->ctx, axpy, &args);
+}
+
+vlmoe_status vlm_grad_give(vlmoe_tape *tape, vlmoe_tensor *t, void *block)
+{
+    if (!t || !t->wants_grad || tape->status) return tape->status;
+    bool may_take = !t->base && !t->param && !t->grad_is_set && !outlives_replay(tape, t);
+    if (!may_take) return vlm_grad_add(tape, t, block, t->dtype);
+    t->grad = block;
+    t->grad_is_set = true;
+    return VLMOE_OK;
+}

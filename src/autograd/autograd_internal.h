@@ -1,0 +1,39 @@
+/* What the files of src/autograd share and nobody else sees. */
+#ifndef VLM_AUTOGRAD_INTERNAL_H
+#define VLM_AUTOGRAD_INTERNAL_H
+
+#include "tape.h"
+
+/* Results kept for segments, in order of recording. Nodes of this list are host memory of the tape. */
+struct vlm_kept {
+    void *block;
+    size_t bytes;
+    struct vlm_kept *next;
+};
+
+void vlm_params_destroy(vlmoe_context *ctx);
+vlmoe_status vlm_param_refresh(vlm_param *param); /* the compute copy of one parameter, if it has one of its own */
+vlmoe_status vlm_param_init(vlm_param *param);    /* values by its spec; refreshes the copy */
+/* Bytes between host and device, waiting; texts for failures. */
+vlmoe_status vlm_ctx_upload(vlmoe_context *ctx, void *dst, const void *host, size_t bytes, vlmoe_error *error);
+vlmoe_status vlm_ctx_download(vlmoe_context *ctx, void *host, const void *src, size_t bytes, vlmoe_error *error);
+
+/* The parameter that t is, or is a view of; NULL = neither. */
+vlm_param *vlm_param_of(const vlmoe_tensor *t);
+/* Take part in counting how often a recording differentiates into a parameter. */
+void vlm_use_begin(const vlmoe_tape *tape, const vlmoe_tensor *t);
+/* Backward has passed one use of t: after the last one the tape's share is added to the accumulator. */
+vlmoe_status vlm_use_end(vlmoe_tape *tape, const vlmoe_tensor *t);
+vlmoe_status vlm_share_flush(vlmoe_tape *tape, vlm_param *param);
+
+/* Append a filled node; host memory. */
+void vlm_node_append(vlmoe_tape *tape, vlm_node *node);
+/* Call backward of the nodes from tape->last down. */
+vlmoe_status vlm_walk(vlmoe_tape *tape);
+/* d(scale * loss)/dscalar = scale * weight. */
+vlmoe_status vlm_seed(vlmoe_tape *tape, vlmoe_tensor *scalar, double weight);
+/* The node of a segment; its backward runs the segment again. Not in ops.def: it computes nothing itself. */
+extern const vlm_op_def vlm_segment_op;
+bool vlm_segment_has_terms(const vlm_node *node);
+
+#endif

@@ -1,0 +1,242 @@
+/* Recording: a tape's begin and end, its memory, and the one function through which every operation passes. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include "autograd_internal.h"
+
+vlmoe_status vlmoe_tape_begin(vlmoe_context *ctx, vlmoe_mode mode, vlmoe_tape **out)
+{
+    vlmoe_error *error = vlm_ctx_error(ctx);
+    if (ctx->tape) return vlm_fail(error, VLMOE_E_STATE, "a recording is open already: end it before the next begins");
+    if (mode != VLMOE_TRAIN && mode != VLMOE_PREDICT) return vlm_fail(error, VLMOE_E_ARG, "mode %d is neither TRAIN nor PREDICT", (int)mode);
+    VLM_TRY(vlm_ctx_build(ctx));
+    vlmoe_tape *tape = vlm_arena_take(&ctx->host_arena, sizeof *tape);
+    if (!tape) return vlm_fail(error, VLMOE_E_NOMEM, "no memory for a recording");
+    *tape = (vlmoe_tape){.ctx = ctx, .mode = mode, .recording = mode == VLMOE_TRAIN, .where = ""};
+    for (int64_t i = 0; i < ctx->n_params; i++) {
+        vlm_param *param = ctx->params[i];
+        param->uses = param->uses_left = 0;
+        param->share = NULL;
+        param->share_is_set = false;
+    }
+    ctx->tape = tape;
+    *out = tape;
+    return VLMOE_OK;
+}
+
+void vlmoe_tape_end(vlmoe_tape *tape)
+{
+    if (!tape) return;
+    vlmoe_context *ctx = tape->ctx;
+    ctx->tape = NULL;
+    vlm_arena_reset(&ctx->arena);
+    vlm_arena_reset(&ctx->host_arena); /* holds the tape itself */
+}
+
+vlmoe_status vlmoe_tape_status(const vlmoe_tape *tape)
+{
+    return tape->status;
+}
+
+void vlm_tape_place(vlmoe_tape *tape, int64_t step, int64_t group)
+{
+    tape->step = step;
+    tape->group = group;
+}
+
+void vlm_tape_where(vlmoe_tape *tape, const char *where)
+{
+    tape->where = where ? where : "";
+}
+
+void *vlm_poison(vlmoe_tape *tape, vlmoe_status status, const char *format, ...)
+{
+    if (!tape || tape->status) return NULL;
+    char text[VLMOE_ERROR_TEXT];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    vlm_fail(vlm_ctx_error(tape->ctx), status, "%s%s%s", tape->where, tape->where[0] ? ": " : "", text);
+    tape->status = status;
+    return NULL;
+}
+
+void *vlm_tape_host(vlmoe_tape *tape, size_t bytes)
+{
+    if (tape->status) return NULL;
+    void *block = vlm_arena_take(&tape->ctx->host_arena, bytes);
+    if (!block) return vlm_poison(tape, VLMOE_E_NOMEM, "the recording is too long: its %zu bytes of nodes are used", tape->ctx->host_arena.capacity);
+    return memset(block, 0, bytes);
+}
+
+static void *arena_full(vlmoe_tape *tape, size_t bytes)
+{
+    const vlm_arena *arena = &tape->ctx->arena;
+    return vlm_poison(tape, VLMOE_E_NOMEM, "no room for %zu bytes: %zu of the %zu bytes of one recording (step_bytes) are in use", bytes,
+                      arena->bottom + arena->top, arena->capacity);
+}
+
+void *vlm_tape_device(vlmoe_tape *tape, size_t bytes)
+{
+    if (tape->status) return NULL;
+    void *block = vlm_arena_take(&tape->ctx->arena, bytes);
+    return block ? block : arena_full(tape, bytes);
+}
+
+static void *device_top(vlmoe_tape *tape, size_t bytes)
+{
+    void *block = vlm_arena_take_top(&tape->ctx->arena, bytes);
+    return block ? block : arena_full(tape, bytes);
+}
+
+void *vlm_tape_upload(vlmoe_tape *tape, const void *host, size_t bytes)
+{
+    vlmoe_context *ctx = tape->ctx;
+    void *block = vlm_tape_device(tape, bytes);
+    if (!block) return NULL;
+    vlmoe_status status = ctx->backend->upload(ctx->device, block, host, bytes);
+    if (status) return vlm_poison(tape, status, "upload of %zu bytes to device %s failed", bytes, ctx->backend->name);
+    return block;
+}
+
+/* Append to the list of kept results; the cursor is its last entry while recording. */
+static void *keep_new(vlmoe_tape *tape, size_t bytes)
+{
+    struct vlm_kept *kept = vlm_tape_host(tape, sizeof *kept);
+    if (!kept) return NULL;
+    *kept = (struct vlm_kept){.block = device_top(tape, bytes), .bytes = bytes};
+    if (tape->kept_cursor) tape->kept_cursor->next = kept;
+    else tape->kept = kept;
+    tape->kept_cursor = kept;
+    return kept->block;
+}
+
+void *vlm_keep(vlmoe_tape *tape, size_t bytes, bool *is_new)
+{
+    *is_new = !tape->replaying;
+    if (tape->status) return NULL;
+    if (tape->segment_depth == 0) return vlm_tape_device(tape, bytes);
+    if (!tape->replaying) return keep_new(tape, bytes);
+    struct vlm_kept *kept = tape->kept_cursor;
+    if (!kept || kept->bytes != bytes)
+        return vlm_poison(tape, VLMOE_E_INTERNAL, "a segment took another path when it was run again: it asks for %zu kept bytes, found %zu",
+                          bytes, kept ? kept->bytes : (size_t)0);
+    tape->kept_cursor = kept->next;
+    return kept->block;
+}
+
+vlmoe_tensor *vlm_tensor_new(vlmoe_tape *tape, vlmoe_dtype dtype, int rank, const int64_t *dim)
+{
+    int64_t count;
+    size_t bytes;
+    if (tape->status) return NULL;
+    if (!vlm_shape_count(rank, dim, &count) || !vlm_mul_size((size_t)count, vlm_dtype_bytes(dtype), &bytes))
+        return vlm_poison(tape, VLMOE_E_SHAPE, "a tensor of rank %d has a dimension below 0 or too many elements", rank);
+    vlmoe_tensor *t = vlm_tape_host(tape, sizeof *t);
+    if (!t) return NULL;
+    *t = (vlmoe_tensor){.ctx = tape->ctx, .dtype = dtype, .rank = rank};
+    memcpy(t->dim, dim, (size_t)rank * sizeof *dim);
+    t->data = vlm_tape_device(tape, bytes);
+    return t->data ? t : NULL;
+}
+
+vlmoe_tensor *vlm_rows_view(vlmoe_tape *tape, vlmoe_tensor *x, int64_t begin, int64_t count)
+{
+    if (!tape || tape->status || !x) return NULL;
+    char shape[VLM_SHAPE_TEXT];
+    if (begin < 0 || count < 0 || begin > vlm_rows(x) || count > vlm_rows(x) - begin)
+        return vlm_poison(tape, VLMOE_E_SHAPE, "rows %lld to %lld of a tensor %s", (long long)begin, (long long)(begin + count),
+                          vlm_shape_text(x, shape));
+    vlmoe_tensor *t = vlm_tape_host(tape, sizeof *t);
+    if (!t) return NULL;
+    *t = (vlmoe_tensor){.ctx = x->ctx, .dtype = x->dtype, .rank = 2, .wants_grad = x->wants_grad};
+    t->dim[0] = count;
+    t->dim[1] = vlm_cols(x);
+    t->data = (char *)x->data + (size_t)(begin * vlm_cols(x)) * vlm_dtype_bytes(x->dtype);
+    t->base = x->base ? x->base : x; /* views of views lie on the same base */
+    t->base_row = x->base_row + begin;
+    return t;
+}
+
+bool vlm_keeps_for_backward(const vlmoe_tape *tape, const vlm_node *node)
+{
+    return tape->recording && node->output->wants_grad;
+}
+
+void vlm_node_append(vlmoe_tape *tape, vlm_node *node)
+{
+    node->where = tape->where;
+    node->previous = tape->last;
+    tape->last = node;
+}
+
+/* Take over the inputs. False: poisoned. */
+static bool set_inputs(vlmoe_tape *tape, vlm_node *node, int n_inputs, vlmoe_tensor *const *inputs, unsigned optional_mask)
+{
+    VLM_ASSERT(n_inputs <= VLM_MAX_INPUTS);
+    node->n_inputs = n_inputs;
+    for (int i = 0; i < n_inputs; i++) {
+        if (!inputs[i] && !(optional_mask >> i & 1u)) {
+            vlm_poison(tape, VLMOE_E_ARG, "%s: input %d is NULL", node->op->name, i);
+            return false;
+        }
+        if (inputs[i] && inputs[i]->ctx != tape->ctx) {
+            vlm_poison(tape, VLMOE_E_ARG, "%s: input %d belongs to another context", node->op->name, i);
+            return false;
+        }
+        node->input[i] = inputs[i];
+        if (inputs[i] && inputs[i]->wants_grad && tape->mode == VLMOE_TRAIN) node->output->wants_grad = true;
+    }
+    return true;
+}
+
+static vlm_node *new_node(vlmoe_tape *tape, const vlm_op_def *op, const void *attr, size_t attr_bytes)
+{
+    vlm_node *node = vlm_tape_host(tape, sizeof *node);
+    vlmoe_tensor *output = vlm_tape_host(tape, sizeof *output);
+    void *copy = attr_bytes ? vlm_tape_host(tape, attr_bytes) : NULL;
+    if (tape->status) return NULL;
+    if (copy) memcpy(copy, attr, attr_bytes);
+    output->ctx = tape->ctx;
+    *node = (vlm_node){.op = op, .output = output, .attr = copy};
+    return node;
+}
+
+static vlmoe_status take_output(vlmoe_tape *tape, vlmoe_tensor *output)
+{
+    int64_t count;
+    size_t bytes;
+    if (!vlm_shape_count(output->rank, output->dim, &count) || !vlm_mul_size((size_t)count, vlm_dtype_bytes(output->dtype), &bytes))
+        return vlm_fail(&tape->ctx->error, VLMOE_E_SHAPE, "the result has too many elements");
+    if (!output->data) output->data = vlm_tape_device(tape, bytes); /* some results lie in kept memory already */
+    return tape->status;
+}
+
+/* The op has told what is wrong; say which op and where. */
+static void *op_failed(vlmoe_tape *tape, const vlm_node *node, vlmoe_status status)
+{
+    if (tape->status) return NULL; /* its text is complete */
+    vlm_fail(&tape->ctx->error, status, "gave %s", vlmoe_status_name(status));
+    vlm_fail_in(&tape->ctx->error, "%s%s%s", tape->where, tape->where[0] ? ": " : "", node->op->name);
+    tape->status = status;
+    return NULL;
+}
+
+vlmoe_tensor *vlm_record(vlmoe_tape *tape, const vlm_op_def *op, int n_inputs, vlmoe_tensor *const *inputs, unsigned optional_mask, const void *attr, size_t attr_bytes)
+{
+    if (!tape || tape->status) return NULL;
+    vlm_ctx_error(tape->ctx);
+    vlm_node *node = new_node(tape, op, attr, attr_bytes);
+    if (!node || !set_inputs(tape, node, n_inputs, inputs, optional_mask)) return NULL;
+    vlmoe_status status = op->infer(tape, node);
+    if (!status) status = take_output(tape, node->output);
+    if (!status) status = op->forward(tape, node);
+    if (!status) status = tape->status;
+    if (status) return op_failed(tape, node, status);
+    if (!op->differentiable) node->output->wants_grad = false;
+    if (!node->output->wants_grad) return node->output;
+    for (int i = 0; i < n_inputs; i++) vlm_use_begin(tape, inputs[i]);
+    if (tape->recording) vlm_node_append(tape, node);
+    return node->output;
+}
