@@ -57,8 +57,8 @@ stage_build() {
     cmake --build build -j "${VLMOE_JOBS:-$(nproc)}"
 }
 stage_data() { scripts/data/make_demo.sh --out data/emoji --build build; }
-stage_tokeniser() { build/vlmoe-train --config configs/emoji_tokeniser.json; }
-stage_pretrain() { build/vlmoe-train --config configs/emoji_quick.json; }
+stage_tokeniser() { build/vlmoe-train --config configs/emoji_tokeniser.json --resume; }
+stage_pretrain() { build/vlmoe-train --config configs/emoji_quick.json --resume; }
 stage_evaluate() { build/vlmoe-eval --config configs/emoji_quick.json; }
 
 title_of() {

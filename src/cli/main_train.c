@@ -1,0 +1,349 @@
+/* vlmoe-train: arguments, signals, a progress line and exit codes. The run itself is src/train's.
+ */
+#include <getopt.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "base_file.h"
+#include "base_json.h"
+#include "cli_common.h"
+#include "train_checkpoint.h"
+#include "train_plan.h"
+#include "train_run.h"
+
+static const char usage[] =
+    "usage: vlmoe-train --config FILE [section.key=value ...] [options]\n"
+    "\n"
+    "Train the model that FILE describes. Every key can be given on the command line.\n"
+    "  --resume          go on from the newest checkpoint in run.out; start there if there is "
+    "none\n"
+    "  --force KEY       with --resume: accept that this number key differs from the checkpoint's "
+    "(repeatable)\n"
+    "  --dry-run         print parameters, memory and work of the config; nothing is read or "
+    "written\n"
+    "  --print-config    print the resolved config and stop\n"
+    "  --dump-step FILE  write the next step's inputs, choices, losses and gradients as "
+    "safetensors\n"
+    "  --help-config [markdown]  every key with its default and meaning\n"
+    "\n"
+    "SIGINT, SIGTERM and SIGUSR1 finish the step, save and end with code 10; a second SIGINT ends "
+    "at once.\n"
+    "Exit codes: 0 complete, 2 arguments or config, 3 bad input file, 4 file system, 5 memory, 6 "
+    "not finite, 10 saved and stopped.\n";
+
+enum { MAX_ARGS = 256 };
+typedef struct options {
+    const char *config, *dump;
+    bool resume, dry_run, print_config;
+    int n_set, n_force;
+    const char *set[MAX_ARGS], *force[MAX_ARGS];
+} options;
+
+static volatile sig_atomic_t stop_requested;
+
+static void on_signal(int signal_number)
+{
+    if (stop_requested && signal_number == SIGINT) _exit(130);
+    stop_requested = signal_number;
+}
+
+static void catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGUSR1, &action, NULL);
+}
+
+/* ---- the screen ---- */
+
+typedef struct screen {
+    bool is_terminal;
+    const vlmoe_config *config;
+    double begin, step_seconds; /* moving mean */
+    int64_t first_step;
+    bool has_line;
+} screen;
+
+static void put_duration(double seconds)
+{
+    long s = (long)(seconds + 0.5);
+    if (s >= 3600) printf("%ld h %02ld min", s / 3600, s / 60 % 60);
+    else if (s >= 60) printf("%ld min %02ld s", s / 60, s % 60);
+    else printf("%ld s", s);
+}
+
+static void put_losses(const vlmoe_step_report *r)
+{
+    printf("loss %.3f", r->loss);
+    for (int i = 0; i < VLMOE_N_PARTS; i++)
+        if (!isnan(r->part_loss[i]))
+            printf("  %s %.3f (%.0f %%)", vlm_part_names[i], r->part_loss[i],
+                   100.0 * r->part_right[i]);
+    if (!isnan(r->reconstruction))
+        printf("  reconstruction %.4f  commitment %.4f  codes used %.0f %%", r->reconstruction,
+               r->commitment, 100.0 * r->code_usage);
+}
+
+static void end_line(screen *s)
+{
+    if (s->has_line) printf("\n");
+    s->has_line = false;
+}
+
+static void show_train(screen *s, const vlmoe_step_report *r)
+{
+    const vlm_cfg_run *run = &s->config->run;
+    s->step_seconds = s->step_seconds > 0 ? 0.9 * s->step_seconds + 0.1 * r->seconds : r->seconds;
+    bool is_due =
+        r->step % run->log_every == 0 || r->step == run->steps || r->step == s->first_step + 1;
+    if (!s->is_terminal && !is_due) return;
+    if (s->is_terminal) printf("\r\033[K");
+    printf("step %lld/%lld  ", (long long)r->step, (long long)run->steps);
+    put_losses(r);
+    printf("  norm %.2f", r->grad_norm);
+    if (s->config->moe.v_layers.n + s->config->moe.t_layers.n && isnan(r->reconstruction))
+        printf("  dropped %.1f %%", 100.0 * r->dropped);
+    printf("  %.0f samples/s  ", (double)r->samples / s->step_seconds);
+    put_duration((double)(run->steps - r->step) * s->step_seconds);
+    printf(" left");
+    if (!s->is_terminal) printf("\n");
+    s->has_line = s->is_terminal;
+    fflush(stdout);
+}
+
+static void show(void *user, const char *kind, const vlmoe_step_report *r, const vlm_tally *tally)
+{
+    screen *s = user;
+    (void)tally;
+    if (!strcmp(kind, "train")) {
+        show_train(s, r);
+        return;
+    }
+    end_line(s);
+    printf("held out after step %lld: ", (long long)r->step);
+    put_losses(r);
+    printf("\n");
+    fflush(stdout);
+}
+
+static void show_saved(void *user, const char *folder)
+{
+    end_line(user);
+    printf("saved %s\n", folder);
+    fflush(stdout);
+}
+
+static bool should_stop(void *user)
+{
+    (void)user;
+    return stop_requested != 0;
+}
+
+static void log_line(void *user, int level, const char *area, const char *text)
+{
+    static const char *const names[] = {"error", "warning", "note", "debug"};
+    end_line(user);
+    fprintf(stderr, "%s: %s: %s\n", names[level], area, text);
+}
+
+/* ---- commands ---- */
+
+static int print_config(const vlmoe_config *config)
+{
+    vlm_text text = {0};
+    vlm_config_write(config, false, &text);
+    if (text.data) fwrite(text.data, 1, text.bytes, stdout);
+    vlm_text_free(&text);
+    return vlm_cli_finish("vlmoe-train", CLI_OK);
+}
+
+static int describe_keys(bool markdown)
+{
+    vlm_text text = {0};
+    vlm_config_describe(markdown, &text);
+    if (text.data) fwrite(text.data, 1, text.bytes, stdout);
+    vlm_text_free(&text);
+    return vlm_cli_finish("vlmoe-train", CLI_OK);
+}
+
+static void put_bytes(const char *name, size_t bytes)
+{
+    printf("  %-34s %12.1f MiB\n", name, (double)bytes / 1048576.0);
+}
+
+static vlmoe_status words_of(const vlmoe_config *config, int64_t *out, vlmoe_error *error)
+{
+    vlm_spm *spm = NULL;
+    *out = config->model.words;
+    if (*out || !vlm_needs_words(config)) return VLMOE_OK;
+    if (!config->data.text_model[0])
+        return vlm_fail(error, VLMOE_E_ARG, "a dry run needs data.text_model or model.words");
+    VLM_TRY(vlm_spm_open(config->data.text_model, &spm, error));
+    *out = vlm_spm_special(spm).n;
+    vlm_spm_close(spm);
+    return VLMOE_OK;
+}
+
+static int dry_run(const vlmoe_config *config)
+{
+    vlm_plan plan = {0};
+    vlmoe_error error = {VLMOE_OK, ""};
+    int64_t n_words = 0;
+    vlmoe_status st = words_of(config, &n_words, &error);
+    if (!st) st = vlm_plan_make(config, n_words, &plan, &error);
+    if (st) return vlm_cli_report("vlmoe-train", &error);
+    printf("parameters %lld, trained %lld, applied per token %lld\n", (long long)plan.parameters,
+           (long long)plan.trained, (long long)plan.per_token);
+    printf("memory\n");
+    put_bytes("parameters (f32)", plan.master_bytes);
+    put_bytes("gradients (f32)", plan.grad_bytes);
+    put_bytes("moments (f32)", plan.moment_bytes);
+    put_bytes("compute copies", plan.copy_bytes);
+    put_bytes("activations of one group", plan.step_bytes);
+    put_bytes("together", plan.master_bytes + plan.grad_bytes + plan.moment_bytes +
+                              plan.copy_bytes + plan.step_bytes);
+    printf("work of one step: %.3f TFLOP over at most %lld rows in %lld groups\n",
+           plan.flops * 1e-12, (long long)plan.tokens, (long long)config->run.groups);
+    return vlm_cli_finish("vlmoe-train", CLI_OK);
+}
+
+static bool has_checkpoint(const char *out)
+{
+    char *latest = NULL;
+    bool has = vlm_path_is_dir(out) && !vlm_ckpt_latest(out, &latest, NULL) && latest;
+    vlm_free(latest);
+    return has;
+}
+
+static vlmoe_status begin_or_resume(vlmoe_trainer *trainer, const options *o, vlmoe_error *error)
+{
+    const char *out = trainer->config->run.out;
+    if (!has_checkpoint(out)) return VLMOE_OK;
+    if (!o->resume)
+        return vlm_fail(error, VLMOE_E_STATE,
+                        "%s holds checkpoints of an earlier run: go on with --resume, or set "
+                        "run.out to a new folder",
+                        out);
+    vlmoe_status st = vlmoe_trainer_resume(trainer, out, o->n_force, o->force);
+    if (st) return vlm_fail(error, st, "%s", vlmoe_trainer_error(trainer));
+    printf("resumed at step %lld of %lld\n", (long long)trainer->step,
+           (long long)trainer->config->run.steps);
+    return VLMOE_OK;
+}
+
+static int train(const vlmoe_config *config, const options *o)
+{
+    screen s = {.is_terminal = isatty(STDOUT_FILENO), .config = config, .begin = vlm_now()};
+    vlmoe_trainer_params params = VLMOE_TRAINER_PARAMS;
+    vlm_run_hooks hooks = {should_stop, show, show_saved, &s};
+    vlmoe_trainer *trainer = NULL;
+    vlmoe_error error = {VLMOE_OK, ""};
+    vlm_run_end end = VLM_RUN_COMPLETE;
+    params.log_fn = log_line;
+    params.log_user = &s;
+    vlmoe_status st = vlmoe_trainer_create(config, &params, &trainer, &error);
+    if (!st) st = begin_or_resume(trainer, o, &error);
+    if (!st) {
+        s.first_step = trainer->step;
+        catch_signals();
+        st = vlm_run(trainer, &hooks, o->dump, &end, &error);
+    }
+    end_line(&s);
+    vlmoe_trainer_destroy(trainer);
+    if (st)
+        return error.status == VLMOE_E_STATE ? (vlm_cli_report("vlmoe-train", &error), CLI_USAGE)
+                                             : vlm_cli_report("vlmoe-train", &error);
+    if (end == VLM_RUN_STOPPED)
+        printf("stopped on signal %d; go on with --resume\n", (int)stop_requested);
+    return vlm_cli_finish("vlmoe-train", end == VLM_RUN_STOPPED ? CLI_STOPPED : CLI_OK);
+}
+
+enum {
+    OPT_CONFIG = 256,
+    OPT_RESUME,
+    OPT_FORCE,
+    OPT_DRY_RUN,
+    OPT_PRINT,
+    OPT_DUMP,
+    OPT_HELP,
+    OPT_KEYS,
+    OPT_VERSION
+};
+static const struct option long_options[] = {{"config", required_argument, NULL, OPT_CONFIG},
+                                             {"resume", no_argument, NULL, OPT_RESUME},
+                                             {"force", required_argument, NULL, OPT_FORCE},
+                                             {"dry-run", no_argument, NULL, OPT_DRY_RUN},
+                                             {"print-config", no_argument, NULL, OPT_PRINT},
+                                             {"dump-step", required_argument, NULL, OPT_DUMP},
+                                             {"help", no_argument, NULL, OPT_HELP},
+                                             {"help-config", no_argument, NULL, OPT_KEYS},
+                                             {"version", no_argument, NULL, OPT_VERSION},
+                                             {NULL, 0, NULL, 0}};
+
+/* -1 = go on; else the exit code. */
+static int read_option(int code, int argc, char **argv, options *o)
+{
+    switch (code) {
+    case OPT_CONFIG:
+        o->config = optarg;
+        return -1;
+    case OPT_RESUME:
+        o->resume = true;
+        return -1;
+    case OPT_DRY_RUN:
+        o->dry_run = true;
+        return -1;
+    case OPT_PRINT:
+        o->print_config = true;
+        return -1;
+    case OPT_DUMP:
+        o->dump = optarg;
+        return -1;
+    case OPT_FORCE:
+        if (o->n_force == MAX_ARGS)
+            return vlm_cli_usage("vlmoe-train", "more than %d --force", MAX_ARGS);
+        o->force[o->n_force++] = optarg;
+        return -1;
+    case OPT_HELP:
+        fputs(usage, stdout);
+        return vlm_cli_finish("vlmoe-train", CLI_OK);
+    case OPT_KEYS:
+        return describe_keys(optind < argc && !strcmp(argv[optind], "markdown"));
+    case OPT_VERSION:
+        printf("vlmoe-train %d.%d.%d\n", VLMOE_VERSION_MAJOR, VLMOE_VERSION_MINOR,
+               VLMOE_VERSION_PATCH);
+        return vlm_cli_finish("vlmoe-train", CLI_OK);
+    default:
+        return vlm_cli_usage("vlmoe-train", "see the message above");
+    }
+}
+
+int main(int argc, char **argv)
+{
+    options o = {0};
+    vlmoe_config *config = NULL;
+    vlmoe_error error = {VLMOE_OK, ""};
+    for (int code; (code = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
+        int end = read_option(code, argc, argv, &o);
+        if (end >= 0) return end;
+    }
+    for (int i = optind; i < argc; i++) {
+        if (o.n_set == MAX_ARGS)
+            return vlm_cli_usage("vlmoe-train", "more than %d settings", MAX_ARGS);
+        o.set[o.n_set++] = argv[i];
+    }
+    if (!o.config) return vlm_cli_usage("vlmoe-train", "--config FILE is missing");
+    if (o.n_force && !o.resume) return vlm_cli_usage("vlmoe-train", "--force goes with --resume");
+    if (vlmoe_config_load(o.config, o.n_set, o.set, &config, &error))
+        return vlm_cli_report("vlmoe-train", &error);
+    int code = o.print_config ? print_config(config)
+               : o.dry_run    ? dry_run(config)
+                              : train(config, &o);
+    vlmoe_config_destroy(config);
+    return code;
+}

@@ -1,0 +1,39 @@
+/* Inside of a trainer, and the services that the tools build on. A checkpoint folder holds:
+ *   model.safetensors      parameters by name (docs/FORMATS.md), an image tokeniser's under "image_tokeniser." when one is used
+ *   optimiser.safetensors  "m/NAME" and "v/NAME" of trained parameters
+ *   state.safetensors      code book state, if any
+ *   config.json            number keys;  state.json: step, hashes, versions;  text.model: the SentencePiece model
+ *   checksums.json */
+#ifndef VLM_TRAIN_H
+#define VLM_TRAIN_H
+
+#include "ckpt_dir.h"
+#include "ckpt_safetensors.h"
+#include "config.h"
+#include "data_group.h"
+#include "model_tokeniser.h"
+#include "objective.h"
+#include "vlmoe/train.h"
+
+struct vlmoe_trainer {
+    vlmoe_config *config;
+    vlmoe_error error;
+    vlm_log log;
+    vlmoe_context *ctx;
+    vlm_spm *spm;               /* NULL when no texts are used */
+    char *text_model;           /* path of its file */
+    vlm_mome *model;            /* task pretrain, else NULL */
+    vlm_tokeniser *tokeniser;   /* trained in task image_tokeniser; frozen target maker in pretrain; NULL without image parts */
+    vlm_source *train, *val;    /* val NULL when no val_* is set */
+    int64_t step;               /* done */
+    int32_t *codes;             /* [A + B, P] of the present group */
+    bool is_meta;
+    struct vlm_health *health;  /* dead experts and collapsed routing, for warnings */
+    struct vlm_dump *dump;      /* one step's dump, NULL = none */
+};
+
+/* A model to evaluate or predict with, from a checkpoint folder (or a run's folder: its newest): a trainer without training data and
+ * moments. Its config is the checkpoint's with n_set settings on top; val is open when they name held-out sets. */
+vlmoe_status vlm_load(const char *path, int n_set, const char *const *set, const vlm_log *log, vlmoe_trainer **out, vlmoe_error *error);
+
+#endif

@@ -1,0 +1,26 @@
+/* What a config needs before any of it is allocated: the same model code on the meta device, one group of the largest size. */
+#ifndef VLM_TRAIN_PLAN_H
+#define VLM_TRAIN_PLAN_H
+
+#include "train.h"
+
+typedef struct vlm_plan {
+    int64_t parameters, trained, per_token; /* per_token: all shared and dense parameters and k experts of each sparse layer */
+    size_t master_bytes, grad_bytes, moment_bytes, copy_bytes;
+    size_t step_bytes;    /* arena of one group: the largest of training forward and backward, and making targets */
+    size_t scratch_bytes; /* what kernels asked for; 0 where the meta device cannot know */
+    double flops;         /* of one step: forward and backward of all groups, targets included, 2 per multiply-add */
+    int64_t tokens;       /* rows of one step at its largest */
+} vlm_plan;
+
+/* n_words: vocabulary. Errors: ARG, SHAPE, NOMEM. */
+vlmoe_status vlm_plan_make(const vlmoe_config *config, int64_t n_words, vlm_plan *out, vlmoe_error *error);
+
+/* Which streams and targets a config uses. */
+bool vlm_uses_images(const vlmoe_config *config); /* the image stream, in training */
+bool vlm_uses_texts(const vlmoe_config *config);
+bool vlm_uses_pairs(const vlmoe_config *config);
+bool vlm_needs_words(const vlmoe_config *config); /* some part has word targets or pairs bring texts */
+bool vlm_needs_codes(const vlmoe_config *config); /* some part has image targets */
+
+#endif

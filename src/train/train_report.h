@@ -1,0 +1,46 @@
+/* Sums over the groups of a step or an evaluation, and their turning into a report. */
+#ifndef VLM_TRAIN_REPORT_H
+#define VLM_TRAIN_REPORT_H
+
+#include "train.h"
+
+/* One sparse layer's telemetry over the groups seen. */
+typedef struct vlm_layer_sum {
+    int64_t block, E, tokens, n;
+    char modality;
+    double dropped, load_cv, entropy; /* sums over groups, dropped weighted by tokens */
+    int64_t *load;                    /* [E] tokens that chose each expert */
+    double losses[VLMK_N_LOSSES];
+} vlm_layer_sum;
+
+typedef struct vlm_tally {
+    int64_t groups, samples, cut;
+    double loss;                  /* sum over groups of what was minimised */
+    double part_loss[VLM_N_PARTS], part_right[VLM_N_PARTS]; /* sums of means (training) or of positions (evaluation) */
+    int64_t part_groups[VLM_N_PARTS], part_positions[VLM_N_PARTS];
+    double reconstruction, commitment;
+    int n_layers;
+    vlm_layer_sum *layers; /* [n_layers]; NULL until the first group */
+} vlm_tally;
+
+void vlm_tally_free(vlm_tally *tally);
+/* by_position: weigh each group by its masked positions (evaluation); else each group counts the same (training, as the loss does). */
+void vlm_tally_parts(vlm_tally *tally, const vlm_part_metrics *metrics, bool by_position);
+vlmoe_status vlm_tally_routes(vlm_tally *tally, int n, const vlm_route_stats *stats, vlmoe_error *error);
+void vlm_tally_report(const vlm_tally *tally, bool by_position, vlmoe_step_report *out);
+
+/* Copy no more than the caller's struct has room for. */
+void vlm_report_out(const vlmoe_step_report *from, vlmoe_step_report *to);
+
+/* One JSON line: kind ("train", "eval"), step, losses, rates, and the telemetry of every sparse layer. */
+struct vlm_text;
+void vlm_metrics_line(const char *kind, const vlmoe_step_report *report, const vlm_tally *tally, struct vlm_text *out);
+
+/* Watches routing over many steps and warns in plain words, once per finding: an expert that no token chose for a whole window, or a
+ * layer that sends nearly everything to one expert. */
+typedef struct vlm_health vlm_health;
+vlm_health *vlm_health_create(void); /* NULL when out of memory */
+void vlm_health_destroy(vlm_health *health);
+void vlm_health_look(vlm_health *health, const vlm_tally *tally, int64_t step, const vlm_log *log);
+
+#endif

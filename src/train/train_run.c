@@ -1,0 +1,166 @@
+/* The loop of a run. */
+#include <stdio.h>
+#include <string.h>
+#include "base_file.h"
+#include "base_json.h"
+#include "train_dump.h"
+#include "train_group.h"
+#include "train_run.h"
+
+typedef struct run {
+    vlmoe_trainer *trainer;
+    const vlm_run_hooks *hooks;
+    const char *out;
+    FILE *metrics;
+    char *metrics_path;
+    double best;
+    bool has_best;
+    int64_t saved_step; /* -1 = none yet */
+} run;
+
+enum { MAX_METRICS_BYTES = 1 << 30 };
+
+/* Records of steps after the present one belong to a run that was thrown away. */
+static vlmoe_status cut_metrics(const char *path, int64_t step, vlmoe_error *error)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    vlm_text kept = {0};
+    if (!vlm_path_exists(path)) return VLMOE_OK;
+    VLM_TRY(vlm_file_read(path, MAX_METRICS_BYTES, &text, &bytes, error));
+    for (char *line = text, *end; (end = memchr(line, '\n', bytes - (size_t)(line - text))); line = end + 1) {
+        vlm_json *doc = NULL;
+        int64_t of = 0;
+        bool is_ours = !vlm_json_parse(line, (size_t)(end - line), path, false, &doc, NULL) && vlm_json_int(vlm_json_get(vlm_json_root(doc), "step"), &of);
+        if (is_ours && of <= step) vlm_text_append(&kept, line, (size_t)(end - line) + 1);
+        vlm_json_free(doc);
+    }
+    vlmoe_status st = kept.failed ? vlm_fail(error, VLMOE_E_NOMEM, "out of memory for %s", path)
+                                  : vlm_file_replace(path, kept.data ? kept.data : "", kept.bytes, error);
+    vlm_text_free(&kept);
+    vlm_free(text);
+    return st;
+}
+
+static vlmoe_status write_config(run *r, vlmoe_error *error)
+{
+    vlm_text text = {0};
+    vlm_config_write(r->trainer->config, false, &text);
+    char *path = vlm_path_join(r->out, "config.json");
+    vlmoe_status st = path && !text.failed ? vlm_file_replace(path, text.data, text.bytes, error)
+                                           : vlm_fail(error, VLMOE_E_NOMEM, "out of memory for the run's config");
+    vlm_free(path);
+    vlm_text_free(&text);
+    return st;
+}
+
+static vlmoe_status open_run(run *r, vlmoe_error *error)
+{
+    vlm_ckpt_best best = {0};
+    VLM_TRY(vlm_dir_make(r->out, error));
+    r->metrics_path = vlm_path_join(r->out, "metrics.jsonl");
+    if (!r->metrics_path) return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for a run");
+    VLM_TRY(cut_metrics(r->metrics_path, r->trainer->step, error));
+    r->metrics = fopen(r->metrics_path, "a");
+    if (!r->metrics) return vlm_fail_errno(error, "append to", r->metrics_path);
+    VLM_TRY(vlm_ckpt_get_best(r->out, &best, &r->has_best, error));
+    r->best = best.value;
+    return write_config(r, error);
+}
+
+static vlmoe_status record_line(run *r, const char *kind, const vlmoe_step_report *report, const vlm_tally *tally, vlmoe_error *error)
+{
+    vlm_text line = {0};
+    vlm_metrics_line(kind, report, tally, &line);
+    bool is_written = !line.failed && fwrite(line.data, 1, line.bytes, r->metrics) == line.bytes && !fflush(r->metrics);
+    vlm_text_free(&line);
+    if (!is_written) return vlm_fail_errno(error, "write", r->metrics_path);
+    if (r->hooks->progress) r->hooks->progress(r->hooks->user, kind, report, tally);
+    return VLMOE_OK;
+}
+
+static vlmoe_status save(run *r, vlmoe_error *error)
+{
+    if (r->saved_step == r->trainer->step) return VLMOE_OK;
+    vlmoe_status st = vlmoe_trainer_save(r->trainer, r->out);
+    if (st) return vlm_fail(error, st, "%s", vlmoe_trainer_error(r->trainer));
+    r->saved_step = r->trainer->step;
+    char name[VLM_CKPT_NAME];
+    vlm_ckpt_step_name(r->trainer->step, name);
+    char *folder = vlm_path_join(r->out, name);
+    if (folder && r->hooks->saved) r->hooks->saved(r->hooks->user, folder);
+    vlm_free(folder);
+    return VLMOE_OK;
+}
+
+static vlmoe_status evaluate(run *r, vlmoe_error *error)
+{
+    vlmoe_step_report report = {.struct_size = sizeof report};
+    vlm_tally tally = {0};
+    vlmoe_status st = vlm_trainer_evaluate(r->trainer, &report, &tally);
+    if (st) vlm_fail(error, st, "evaluation: %s", vlmoe_trainer_error(r->trainer));
+    else st = record_line(r, "eval", &report, &tally, error);
+    vlm_tally_free(&tally);
+    if (st || (r->has_best && report.loss >= r->best)) return st;
+    vlm_ckpt_best best = {.metric = "held-out loss", .value = report.loss};
+    vlm_ckpt_step_name(r->trainer->step, best.checkpoint);
+    r->best = report.loss;
+    r->has_best = true;
+    VLM_TRY(save(r, error));
+    return vlm_ckpt_put_best(r->out, &best, error);
+}
+
+static vlmoe_status one_step(run *r, vlmoe_error *error)
+{
+    vlmoe_step_report report = {.struct_size = sizeof report};
+    vlm_tally tally = {0};
+    vlmoe_status st = vlm_trainer_step(r->trainer, &report, &tally);
+    if (st) {
+        vlm_fail(error, st, "%s", vlmoe_trainer_error(r->trainer));
+        vlm_dump_abandon(r->trainer->dump);
+        r->trainer->dump = NULL;
+    } else {
+        vlm_dump *dump = r->trainer->dump;
+        r->trainer->dump = NULL;
+        st = vlm_dump_close(dump, r->trainer, &report, error);
+    }
+    if (!st) st = record_line(r, "train", &report, &tally, error);
+    vlm_tally_free(&tally);
+    return st;
+}
+
+static bool is_due(int64_t step, int64_t every)
+{
+    return every > 0 && step % every == 0;
+}
+
+static vlmoe_status loop(run *r, vlm_run_end *end, vlmoe_error *error)
+{
+    const vlm_cfg_run *c = &r->trainer->config->run;
+    vlmoe_trainer *t = r->trainer;
+    while (t->step < c->steps) {
+        VLM_TRY(one_step(r, error));
+        bool is_last = t->step == c->steps;
+        if (t->val && (is_last || is_due(t->step, c->eval_every))) VLM_TRY(evaluate(r, error));
+        if (is_last || is_due(t->step, c->save_every)) VLM_TRY(save(r, error));
+        if (!is_last && r->hooks->should_stop && r->hooks->should_stop(r->hooks->user)) {
+            *end = VLM_RUN_STOPPED;
+            return save(r, error);
+        }
+    }
+    *end = VLM_RUN_COMPLETE;
+    return VLMOE_OK;
+}
+
+vlmoe_status vlm_run(vlmoe_trainer *trainer, const vlm_run_hooks *hooks, const char *dump_path, vlm_run_end *end, vlmoe_error *error)
+{
+    run r = {.trainer = trainer, .hooks = hooks, .out = trainer->config->run.out, .saved_step = -1};
+    vlmoe_status st = dump_path ? vlm_dump_open(dump_path, &trainer->dump, error) : VLMOE_OK;
+    if (!st) st = open_run(&r, error);
+    if (!st) st = loop(&r, end, error);
+    if (r.metrics && fclose(r.metrics) && !st) st = vlm_fail_errno(error, "close", r.metrics_path);
+    vlm_dump_abandon(trainer->dump);
+    trainer->dump = NULL;
+    vlm_free(r.metrics_path);
+    return st;
+}

@@ -1,0 +1,158 @@
+/* One optimiser step: a list of groups, each forward and backward in turn, then one update. */
+#include <math.h>
+#include <string.h>
+#include "optim_schedule.h"
+#include "train_dump.h"
+#include "train_group.h"
+#include "train_report.h"
+#include "vlmoe/ops.h"
+
+static vlmoe_status tokeniser_group(vlmoe_trainer *t, vlmoe_tape *tape, const vlm_group *group, vlm_tally *tally)
+{
+    vlm_tokeniser_losses losses = {0};
+    double values[2] = {0, 0};
+    vlm_tokeniser_loss(tape, t->tokeniser, group->n_images, group->pixels, &losses);
+    VLM_TRY(vlmoe_tape_status(tape));
+    VLM_TRY(vlm_scalar_read(tape, losses.reconstruction, &values[0]));
+    VLM_TRY(vlm_scalar_read(tape, losses.commitment, &values[1]));
+    tally->reconstruction += values[0];
+    tally->commitment += values[1];
+    return tape->mode == VLMOE_TRAIN ? vlm_tokeniser_collect(tape, t->tokeniser) : VLMOE_OK;
+}
+
+static vlmoe_status pretrain_group(vlmoe_trainer *t, vlmoe_tape *tape, const vlm_group *group, vlm_tally *tally, vlm_masked *masked)
+{
+    vlm_part_metrics metrics = {0};
+    vlm_route_stats *stats = NULL;
+    int n = 0;
+    vlm_masked_record(tape, t->model, t->config, group, t->codes, masked);
+    VLM_TRY(vlmoe_tape_status(tape));
+    VLM_TRY(vlm_masked_metrics(tape, masked, &metrics));
+    VLM_TRY(vlm_route_stats_read(tape, &masked->model, &n, &stats));
+    for (int i = 0; i < VLM_N_PARTS; i++) {
+        if (!metrics.n[i] || isfinite(metrics.loss[i])) continue;
+        const char *place = vlm_tape_first_bad(tape);
+        return vlm_fail(&t->error, VLMOE_E_NUMERIC, "step %lld, group %lld: the loss of objective %s is not finite; first seen in %s. "
+                        "Parameters are unchanged since step %lld", (long long)t->step + 1, (long long)group->index, vlm_part_names[i],
+                        place ? place : "the loss itself", (long long)t->step);
+    }
+    vlm_tally_parts(tally, &metrics, tape->mode == VLMOE_PREDICT);
+    return vlm_tally_routes(tally, n, stats, &t->error);
+}
+
+vlmoe_status vlm_group_targets(vlmoe_trainer *t, const vlm_group *group)
+{
+    if (!t->model || !t->tokeniser) return VLMOE_OK;
+    vlmoe_status st = vlm_tokeniser_codes(t->tokeniser, group->n_images + group->n_pairs, group->pixels, t->codes);
+    return st ? vlm_fail(&t->error, st, "image tokeniser: %s", vlmoe_context_error(t->ctx)) : VLMOE_OK;
+}
+
+vlmoe_status vlm_group_record(vlmoe_trainer *t, vlmoe_tape *tape, const vlm_group *group, vlm_tally *tally, vlm_masked *masked)
+{
+    double loss = 0.0;
+    vlm_tape_place(tape, t->step, group->index);
+    vlmoe_status st = t->model ? pretrain_group(t, tape, group, tally, masked) : tokeniser_group(t, tape, group, tally);
+    if (!st) st = vlmoe_tape_loss(tape, &loss);
+    if (st) return t->error.status ? t->error.status : vlm_fail(&t->error, st, "step %lld: %s", (long long)t->step + 1, vlmoe_context_error(t->ctx));
+    if (!isfinite(loss)) {
+        const char *place = vlm_tape_first_bad(tape);
+        return vlm_fail(&t->error, VLMOE_E_NUMERIC, "step %lld, group %lld: the loss is not finite; first seen in %s. "
+                        "Parameters are unchanged since step %lld", (long long)t->step + 1, (long long)group->index,
+                        place ? place : "a balance loss", (long long)t->step);
+    }
+    tally->loss += loss;
+    tally->groups++;
+    tally->samples += group->n_images + group->n_texts + group->n_pairs;
+    tally->cut += group->n_cut;
+    return VLMOE_OK;
+}
+
+static vlmoe_status run_group(vlmoe_trainer *t, const vlm_group *group, vlm_tally *tally)
+{
+    vlmoe_tape *tape = NULL;
+    vlm_masked masked = {0};
+    VLM_TRY(vlm_group_targets(t, group));
+    vlmoe_status st = vlmoe_tape_begin(t->ctx, VLMOE_TRAIN, &tape);
+    if (st) return vlm_fail(&t->error, st, "%s", vlmoe_context_error(t->ctx));
+    st = vlm_group_record(t, tape, group, tally, &masked);
+    if (!st && t->dump) st = vlm_dump_group(t->dump, t, tape, group, &masked);
+    if (!st) {
+        st = vlmoe_tape_backward(tape, 1.0);
+        if (st) vlm_fail(&t->error, st, "step %lld, backward: %s", (long long)t->step + 1, vlmoe_context_error(t->ctx));
+    }
+    vlmoe_tape_end(tape);
+    return st;
+}
+
+/* K-means start of the code book on the pictures of the first step's first group. */
+static vlmoe_status start_codebook(vlmoe_trainer *t, const vlm_group *group)
+{
+    vlmoe_status st = vlm_tokeniser_start(t->tokeniser, group->n_images, group->pixels);
+    return st ? vlm_fail(&t->error, st, "code book: %s", vlmoe_context_error(t->ctx)) : VLMOE_OK;
+}
+
+static vlmoe_status run_groups(vlmoe_trainer *t, vlm_tally *tally)
+{
+    for (int64_t p = 0; p < t->config->run.groups; p++) {
+        const vlm_group *group = NULL;
+        VLM_TRY(vlm_source_next(t->train, &group, &t->error));
+        if (!t->model && !t->step && !p) VLM_TRY(start_codebook(t, group));
+        VLM_TRY(run_group(t, group, tally));
+    }
+    return VLMOE_OK;
+}
+
+static vlmoe_status update(vlmoe_trainer *t, vlmoe_step_report *report)
+{
+    const vlm_cfg_optim *o = &t->config->optim;
+    vlmoe_adamw_params params = VLMOE_ADAMW_PARAMS;
+    params.lr = report->lr;
+    params.beta1 = o->beta1;
+    params.beta2 = o->beta2;
+    params.eps = o->eps;
+    params.weight_decay = o->weight_decay;
+    params.clip = o->clip;
+    params.grad_scale = 1.0 / (double)t->config->run.groups;
+    vlmoe_status st = vlmoe_adamw_step(t->ctx, &params, t->step + 1, &report->grad_norm);
+    if (st) return vlm_fail(&t->error, st, "step %lld: %s. Parameters are unchanged since step %lld", (long long)t->step + 1,
+                            vlmoe_context_error(t->ctx), (long long)t->step);
+    if (t->model) return VLMOE_OK;
+    st = vlm_tokeniser_update(t->tokeniser, t->step);
+    return st ? vlm_fail(&t->error, st, "code book: %s", vlmoe_context_error(t->ctx)) : VLMOE_OK;
+}
+
+vlmoe_status vlm_trainer_step(vlmoe_trainer *t, vlmoe_step_report *report, vlm_tally *tally)
+{
+    const vlm_cfg_optim *o = &t->config->optim;
+    double begin = vlm_now(), waited = vlm_source_wait_seconds(t->train);
+    t->error = (vlmoe_error){VLMOE_OK, ""};
+    if (t->step >= t->config->run.steps)
+        return vlm_fail(&t->error, VLMOE_E_STATE, "all %lld steps of this run are done", (long long)t->step);
+    report->lr = vlm_lr_at(o->lr, o->min_lr, o->warmup, t->config->run.steps, t->step + 1);
+    vlmoe_status st = vlmoe_grad_zero(t->ctx);
+    if (st) return vlm_fail(&t->error, st, "%s", vlmoe_context_error(t->ctx));
+    if (t->dump) VLM_TRY(vlm_dump_params(t->dump, t, "param"));
+    VLM_TRY(run_groups(t, tally));
+    if (t->dump) VLM_TRY(vlm_dump_grads(t->dump, t));
+    VLM_TRY(update(t, report));
+    if (t->dump) VLM_TRY(vlm_dump_params(t->dump, t, "after"));
+    t->step++;
+    vlm_tally_report(tally, false, report);
+    report->step = t->step;
+    report->code_usage = t->model ? NAN : vlm_tokeniser_usage(t->tokeniser);
+    if (t->model) report->reconstruction = report->commitment = NAN;
+    report->seconds = vlm_now() - begin;
+    report->wait_seconds = vlm_source_wait_seconds(t->train) - waited;
+    if (t->health) vlm_health_look(t->health, tally, t->step, &t->log);
+    return VLMOE_OK;
+}
+
+vlmoe_status vlmoe_trainer_step(vlmoe_trainer *trainer, vlmoe_step_report *report)
+{
+    vlmoe_step_report full = {.struct_size = sizeof full};
+    vlm_tally tally = {0};
+    vlmoe_status st = vlm_trainer_step(trainer, &full, &tally);
+    vlm_tally_free(&tally);
+    if (!st) vlm_report_out(&full, report);
+    return st;
+}

@@ -1,0 +1,91 @@
+/* Sums over groups. */
+#include <math.h>
+#include <string.h>
+#include "train_report.h"
+
+void vlm_tally_free(vlm_tally *tally)
+{
+    for (int i = 0; i < tally->n_layers; i++) vlm_free(tally->layers[i].load);
+    vlm_free(tally->layers);
+    *tally = (vlm_tally){0};
+}
+
+void vlm_tally_parts(vlm_tally *tally, const vlm_part_metrics *metrics, bool by_position)
+{
+    for (int i = 0; i < VLM_N_PARTS; i++) {
+        if (!metrics->n[i]) continue;
+        double weight = by_position ? (double)metrics->n[i] : 1.0;
+        tally->part_loss[i] += weight * metrics->loss[i];
+        tally->part_right[i] += weight * metrics->correct[i];
+        tally->part_groups[i]++;
+        tally->part_positions[i] += metrics->n[i];
+    }
+}
+
+static vlmoe_status start_layers(vlm_tally *tally, int n, const vlm_route_stats *stats, vlmoe_error *error)
+{
+    tally->layers = vlm_alloc_array((size_t)n, sizeof *tally->layers);
+    if (!tally->layers) return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for routing statistics");
+    tally->n_layers = n;
+    for (int i = 0; i < n; i++) {
+        vlm_layer_sum *sum = &tally->layers[i];
+        sum->block = stats[i].block;
+        sum->modality = stats[i].modality;
+        sum->E = stats[i].E;
+        sum->load = vlm_alloc_array((size_t)sum->E, sizeof *sum->load);
+        if (!sum->load) return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for routing statistics");
+    }
+    return VLMOE_OK;
+}
+
+/* A layer may be missing from a group (a stream ran out), so layers are found by block and modality, never by place. */
+static vlm_layer_sum *find_layer(vlm_tally *tally, const vlm_route_stats *stats)
+{
+    for (int i = 0; i < tally->n_layers; i++)
+        if (tally->layers[i].block == stats->block && tally->layers[i].modality == stats->modality) return &tally->layers[i];
+    return NULL;
+}
+
+vlmoe_status vlm_tally_routes(vlm_tally *tally, int n, const vlm_route_stats *stats, vlmoe_error *error)
+{
+    if (!tally->layers && n) VLM_TRY(start_layers(tally, n, stats, error));
+    for (int i = 0; i < n; i++) {
+        vlm_layer_sum *sum = find_layer(tally, &stats[i]);
+        if (!sum || !stats[i].tokens) continue;
+        sum->n++;
+        sum->tokens += stats[i].tokens;
+        sum->dropped += stats[i].dropped * (double)stats[i].tokens;
+        sum->load_cv += stats[i].load_cv;
+        sum->entropy += stats[i].entropy;
+        for (int64_t e = 0; e < sum->E; e++) sum->load[e] += stats[i].load[e];
+        for (int l = 0; l < VLMK_N_LOSSES; l++) sum->losses[l] += stats[i].losses[l];
+    }
+    return VLMOE_OK;
+}
+
+void vlm_tally_report(const vlm_tally *tally, bool by_position, vlmoe_step_report *out)
+{
+    double groups = tally->groups ? (double)tally->groups : 1.0, dropped = 0.0, tokens = 0.0;
+    out->loss = tally->loss / groups;
+    out->reconstruction = tally->reconstruction / groups;
+    out->commitment = tally->commitment / groups;
+    out->samples = tally->samples;
+    for (int i = 0; i < VLM_N_PARTS; i++) {
+        double n = by_position ? (double)tally->part_positions[i] : (double)tally->part_groups[i];
+        out->part_loss[i] = n > 0 ? tally->part_loss[i] / n : NAN;
+        out->part_right[i] = n > 0 ? tally->part_right[i] / n : NAN;
+    }
+    for (int i = 0; i < tally->n_layers; i++) {
+        dropped += tally->layers[i].dropped;
+        tokens += (double)tally->layers[i].tokens;
+    }
+    out->dropped = tokens > 0 ? dropped / tokens : 0.0;
+}
+
+void vlm_report_out(const vlmoe_step_report *from, vlmoe_step_report *to)
+{
+    if (!to || to->struct_size < sizeof to->struct_size) return;
+    size_t bytes = VLM_MIN(to->struct_size, sizeof *from);
+    size_t first = sizeof to->struct_size;
+    memcpy((char *)to + first, (const char *)from + first, bytes - first);
+}

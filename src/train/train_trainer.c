@@ -1,0 +1,234 @@
+/* Making, ending, saving and resuming a trainer. */
+#include <string.h>
+#include "base_json.h"
+#include "train_checkpoint.h"
+#include "train_plan.h"
+#include "train_report.h"
+
+static bool is_pretrain(const vlmoe_config *c)
+{
+    return !strcmp(c->run.task, "pretrain");
+}
+
+static vlmoe_status copy_config(const vlmoe_config *from, vlmoe_config **out, vlmoe_error *error)
+{
+    vlm_text text = {0};
+    vlm_config_write(from, false, &text);
+    vlmoe_status st = text.failed ? vlm_fail(error, VLMOE_E_NOMEM, "out of memory for a config")
+                                  : vlm_config_parse(text.data, text.bytes, "config", out, error);
+    vlm_text_free(&text);
+    return st;
+}
+
+/* The words of the model: from the text model, from the config, or both when they agree. */
+static vlmoe_status open_words(vlmoe_trainer *t, int64_t *n_words)
+{
+    *n_words = t->config->model.words;
+    if (!t->text_model) t->text_model = vlm_strdup(t->config->data.text_model);
+    if (!t->text_model) return vlm_fail(&t->error, VLMOE_E_NOMEM, "out of memory");
+    if (!is_pretrain(t->config) || !vlm_needs_words(t->config)) return VLMOE_OK;
+    bool has_path = t->text_model[0] != 0;
+    if (!has_path && (!t->is_meta || !*n_words))
+        return vlm_fail(&t->error, VLMOE_E_ARG, "data.text_model is not set: this run has texts or pairs%s", t->is_meta ? " (a dry run may set model.words instead)" : "");
+    if (t->is_meta && *n_words) return VLMOE_OK; /* a plan needs no files */
+    VLM_TRY(vlm_spm_open(t->text_model, &t->spm, &t->error));
+    int64_t found = vlm_spm_special(t->spm).n;
+    if (*n_words && *n_words != found)
+        return vlm_fail(&t->error, VLMOE_E_ARG, "model.words is %lld, but %s has %lld pieces with the special ones", (long long)*n_words, t->text_model,
+                        (long long)found);
+    *n_words = found;
+    return VLMOE_OK;
+}
+
+/* The tokeniser section of a pretraining run is that of its image tokeniser; pictures must be cut the same way. */
+static vlmoe_status adopt_tokeniser(vlmoe_trainer *t, vlm_checkpoint *c)
+{
+    const vlm_cfg_model *own = &t->config->model, *its = &c->config->model;
+    if (strcmp(c->state.task, "image_tokeniser"))
+        return vlm_fail(&t->error, VLMOE_E_ARG, "data.image_tokeniser: %s is a checkpoint of task %s, not image_tokeniser", c->path, c->state.task);
+    if (own->image_size != its->image_size || own->patch != its->patch)
+        return vlm_fail(&t->error, VLMOE_E_ARG, "data.image_tokeniser: %s cuts %lld px pictures in %lld px patches; this run %lld in %lld", c->path,
+                        (long long)its->image_size, (long long)its->patch, (long long)own->image_size, (long long)own->patch);
+    t->config->tokeniser = c->config->tokeniser; /* plain numbers, nothing to own */
+    return VLMOE_OK;
+}
+
+static vlmoe_status open_context(vlmoe_trainer *t, const char *device, int64_t n_words)
+{
+    vlmoe_context_params params = VLMOE_CONTEXT_PARAMS;
+    vlm_plan plan = {0};
+    params.device = device;
+    params.n_threads = (int)t->config->run.threads;
+    params.seed = (uint64_t)t->config->run.seed;
+    params.compute = strcmp(t->config->run.dtype, "bf16") ? VLMOE_F32 : VLMOE_BF16;
+    params.log_fn = t->log.fn;
+    params.log_user = t->log.user;
+    params.step_bytes = (size_t)1 << 60;
+    if (!t->is_meta) {
+        VLM_TRY(vlm_plan_make(t->config, n_words, &plan, &t->error));
+        params.step_bytes = plan.step_bytes + plan.step_bytes / 64 + ((size_t)1 << 20); /* gaps between blocks of sanitizer builds */
+    }
+    return vlmoe_context_create(&params, &t->ctx, &t->error);
+}
+
+static vlmoe_status build_model(vlmoe_trainer *t, int64_t n_words)
+{
+    const vlmoe_config *c = t->config;
+    bool needs_codes = vlm_needs_codes(c);
+    vlmoe_status st;
+    if (!is_pretrain(c)) {
+        st = vlm_tokeniser_create(t->ctx, c, true, &t->tokeniser);
+    } else {
+        st = vlm_mome_create(t->ctx, c, n_words, needs_codes ? c->tokeniser.codes : 0, &t->model);
+        if (!st && needs_codes) st = vlm_tokeniser_create(t->ctx, c, false, &t->tokeniser);
+    }
+    if (!st) st = vlm_ctx_build(t->ctx);
+    if (!st && !t->is_meta) st = vlm_ctx_init_params(t->ctx);
+    if (st) return vlm_fail(&t->error, st, "%s", vlmoe_context_error(t->ctx));
+    int64_t grid = c->model.image_size / c->model.patch, pictures = c->data.images_per_group + c->data.pairs_per_group;
+    t->codes = vlm_alloc_array((size_t)(pictures * grid * grid), sizeof *t->codes);
+    return t->codes ? VLMOE_OK : vlm_fail(&t->error, VLMOE_E_NOMEM, "out of memory for image codes");
+}
+
+static vlmoe_status open_data(vlmoe_trainer *t)
+{
+    const vlm_cfg_data *d = &t->config->data;
+    VLM_TRY(vlm_source_open(t->config, VLM_SOURCE_TRAIN, t->spm, &t->log, &t->train, &t->error));
+    if (d->val_images.n || d->val_texts.n || d->val_pairs.n)
+        VLM_TRY(vlm_source_open(t->config, VLM_SOURCE_EVAL, t->spm, &t->log, &t->val, &t->error));
+    return VLMOE_OK;
+}
+
+static vlmoe_status open_all(vlmoe_trainer *t, const char *device)
+{
+    vlm_checkpoint target = {0};
+    int64_t n_words = 0;
+    bool has_target = is_pretrain(t->config) && vlm_needs_codes(t->config) && t->config->data.image_tokeniser[0];
+    VLM_TRY(open_words(t, &n_words));
+    if (is_pretrain(t->config) && vlm_needs_codes(t->config) && !has_target && !t->is_meta)
+        return vlm_fail(&t->error, VLMOE_E_ARG, "data.image_tokeniser is not set: masked patches need its codes "
+                                                "(or set objective.image_weight and objective.pair_image_weight to 0)");
+    if (has_target && t->is_meta) has_target = false; /* a plan takes the section tokeniser as it stands */
+    if (has_target) VLM_TRY(vlm_checkpoint_open(t->config->data.image_tokeniser, &target, &t->error));
+    vlmoe_status st = has_target ? adopt_tokeniser(t, &target) : VLMOE_OK;
+    if (!st) st = open_context(t, device, n_words);
+    if (!st) st = build_model(t, n_words);
+    if (!st && has_target) st = vlm_checkpoint_load_model(&target, t->ctx, t->tokeniser, "image_tokeniser.", &t->error);
+    if (!st && !t->is_meta) st = open_data(t);
+    vlm_checkpoint_close(&target);
+    return st;
+}
+
+vlmoe_status vlmoe_trainer_create(const vlmoe_config *config, const vlmoe_trainer_params *params, vlmoe_trainer **out, vlmoe_error *error)
+{
+    const vlmoe_trainer_params standard = VLMOE_TRAINER_PARAMS;
+    vlmoe_error ignored;
+    if (!error) error = &ignored;
+    *error = (vlmoe_error){VLMOE_OK, ""};
+    if (!params) params = &standard;
+    if (params->struct_size != sizeof *params) return vlm_fail(error, VLMOE_E_ARG, "vlmoe_trainer_params: struct_size is not set by its initialiser");
+    vlmoe_trainer *t = vlm_alloc(sizeof *t);
+    if (!t) return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for a trainer");
+    t->log = (vlm_log){params->log_fn, params->log_user};
+    t->is_meta = !strcmp(params->device, "meta");
+    t->health = vlm_health_create();
+    vlmoe_status st = t->health ? copy_config(config, &t->config, &t->error) : vlm_fail(&t->error, VLMOE_E_NOMEM, "out of memory for a trainer");
+    if (!st) st = open_all(t, params->device);
+    if (st) {
+        *error = t->error;
+        error->status = st;
+        vlmoe_trainer_destroy(t);
+        return st;
+    }
+    *out = t;
+    return VLMOE_OK;
+}
+
+void vlmoe_trainer_destroy(vlmoe_trainer *t)
+{
+    if (!t) return;
+    vlm_source_close(t->train);
+    vlm_source_close(t->val);
+    vlm_mome_destroy(t->model);
+    vlm_tokeniser_destroy(t->tokeniser);
+    vlm_spm_close(t->spm);
+    vlmoe_context_destroy(t->ctx);
+    vlm_health_destroy(t->health);
+    vlmoe_config_destroy(t->config);
+    vlm_free(t->codes);
+    vlm_free(t->text_model);
+    vlm_free(t);
+}
+
+const char *vlmoe_trainer_error(const vlmoe_trainer *t)
+{
+    return t->error.text;
+}
+
+int64_t vlmoe_trainer_steps_done(const vlmoe_trainer *t)
+{
+    return t->step;
+}
+
+vlmoe_status vlmoe_trainer_save(vlmoe_trainer *t, const char *dir)
+{
+    t->error = (vlmoe_error){VLMOE_OK, ""};
+    return vlm_checkpoint_save(t, dir ? dir : t->config->run.out, &t->error);
+}
+
+/* ---- resume ---- */
+
+static bool is_forced(const char *line, int n_force, const char *const *force)
+{
+    for (int i = 0; i < n_force; i++) {
+        size_t n = strlen(force[i]);
+        if (!strncmp(line, force[i], n) && line[n] == ':') return true;
+    }
+    return false;
+}
+
+/* Refuse number keys that changed, unless each is named in force. The image tokeniser's place may move: its weights are in here. */
+static vlmoe_status check_keys(vlmoe_trainer *t, const vlm_checkpoint *c, int n_force, const char *const *force)
+{
+    vlm_text differences = {0}, refused = {0};
+    vlm_config_differences(c->config, t->config, &differences);
+    for (char *line = differences.data, *end; line && *line; line = end + 1) {
+        end = strchr(line, '\n');
+        if (!end) break;
+        *end = 0;
+        if (is_forced(line, n_force, force)) vlm_logf(&t->log, VLMOE_LOG_WARN, "resume", "forced: %s (checkpoint, config)", line);
+        else vlm_text_put(&refused, "%s%s", refused.bytes ? "; " : "", line);
+    }
+    vlmoe_status st = VLMOE_OK;
+    if (refused.bytes)
+        st = vlm_fail(&t->error, VLMOE_E_ARG, "%s was made with other numbers (checkpoint and config): %s. Use a new run.out, or --force KEY for each",
+                      c->path, refused.data);
+    vlm_text_free(&differences);
+    vlm_text_free(&refused);
+    return st;
+}
+
+static vlmoe_status check_machine(vlmoe_trainer *t, const vlm_checkpoint *c)
+{
+    char device[128] = "";
+    t->ctx->backend->describe(t->ctx->device, device, sizeof device);
+    if (strcmp(device, c->state.device))
+        vlm_logf(&t->log, VLMOE_LOG_WARN, "resume", "the checkpoint was written on \"%s\", this is \"%s\": the run goes on, but not bit for bit", c->state.device,
+                 device);
+    return VLMOE_OK;
+}
+
+vlmoe_status vlmoe_trainer_resume(vlmoe_trainer *t, const char *path, int n_force, const char *const *force)
+{
+    vlm_checkpoint c = {0};
+    t->error = (vlmoe_error){VLMOE_OK, ""};
+    VLM_TRY(vlm_checkpoint_open(path, &c, &t->error));
+    vlmoe_status st = check_keys(t, &c, n_force, force);
+    if (!st) st = check_machine(t, &c);
+    if (!st) st = vlm_checkpoint_load_model(&c, t->ctx, t->tokeniser, "", &t->error);
+    if (!st) st = vlm_checkpoint_load_optimiser(&c, t->ctx, &t->error);
+    if (!st && t->train) st = vlm_source_seek(t->train, c.state.step, &t->error);
+    if (!st) t->step = c.state.step;
+    vlm_checkpoint_close(&c);
+    return st;
+}
