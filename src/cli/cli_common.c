@@ -61,9 +61,10 @@ static void print_commands(const char *tool, const char *about, const vlm_cli_co
 {
     printf("%s\n\nusage: %s COMMAND [OPTION...]\n\ncommands:\n", about, tool);
     for (int i = 0; i < n; i++) printf("  %-10s %s\n", commands[i].name, commands[i].summary);
-    printf("\n'%s COMMAND --help' says more. Exit codes: 0 done, 2 wrong arguments, 3 a damaged or\n"
-           "wrong input, 4 a file operation was refused, 5 out of memory, 8 anything else.\n",
-           tool);
+    printf(
+        "\n'%s COMMAND --help' says more. Exit codes: 0 done, 2 wrong arguments, 3 a damaged or\n"
+        "wrong input, 4 a file operation was refused, 5 out of memory, 8 anything else.\n",
+        tool);
 }
 
 /* The command whose name takes the fewest edits, if it is near at all. */
