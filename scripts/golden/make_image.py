@@ -1,7 +1,9 @@
 #!/usr/bin/python3
 """Stored pictures for tests/data/test_{image,resize,augment}.c, made with Pillow.
 
-usage: make_image.py OUT_DIR      (writes data_image.bin, data_resize.bin, data_colour.bin)
+usage: make_image.py GOLDEN_DIR CORPUS_DIR
+       writes data_image.bin, data_resize.bin, data_colour.bin to GOLDEN_DIR, and the pictures
+       themselves and a few tars to CORPUS_DIR/image and CORPUS_DIR/tar (seeds of tests/fuzz)
 
 All numbers are little-endian. Records follow each other to the end of the file:
   data_image.bin   char name[16], i32 exact, i32 file_bytes, i32 width, i32 height, file,
@@ -14,6 +16,7 @@ All numbers are little-endian. Records follow each other to the end of the file:
 import io
 import struct
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +84,24 @@ def write_images(out):
             file.write(data + pixels.astype(np.uint8).tobytes())
 
 
+def write_corpus(out):
+    (out / "image").mkdir(parents=True, exist_ok=True)
+    (out / "tar").mkdir(exist_ok=True)
+    for name, data, _ in images():
+        (out / "image" / name).write_bytes(data)
+    formats = {"ustar": tarfile.USTAR_FORMAT, "pax": tarfile.PAX_FORMAT, "gnu": tarfile.GNU_FORMAT}
+    for name, kind in formats.items():
+        file = io.BytesIO()
+        with tarfile.open(fileobj=file, mode="w", format=kind) as tar:
+            long_name = "folder/" + "n" * (90 if name == "ustar" else 120)
+            for member in ("a.jpg", "a.txt", long_name + ".txt"):
+                info = tarfile.TarInfo(member)
+                info.size = 5
+                tar.addfile(info, io.BytesIO(b"bytes"))
+            used = tar.offset
+        (out / "tar" / name).write_bytes(file.getvalue()[: used + 1024])  # no more padding
+
+
 def write_resizes(out):
     cases = [
         # width, height, box, out width, out height
@@ -134,9 +155,10 @@ def write_colours(out):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) != 3:
         sys.exit(__doc__)
     folder = Path(sys.argv[1])
     write_images(folder)
     write_resizes(folder)
     write_colours(folder)
+    write_corpus(Path(sys.argv[2]))

@@ -247,7 +247,7 @@ vlmoe_status vlm_bmp_probe(const unsigned char *data, size_t bytes, vlm_size *ou
 
 vlmoe_status vlm_bmp_check(const unsigned char *data, size_t bytes, vlmoe_error *error)
 {
-    vlm_size size;
+    vlm_size size = {0, 0};
     VLM_TRY(vlm_bmp_probe(data, bytes, &size, error));
     uint64_t width = (uint64_t)size.width, height = (uint64_t)size.height;
     uint64_t offset = le32(data + 10);
@@ -282,7 +282,7 @@ static bool pnm_number(const unsigned char *data, size_t bytes, size_t *at, uint
 static vlmoe_status pnm_header(const unsigned char *data, size_t bytes, vlm_size *size,
                                uint64_t *top, size_t *at, vlmoe_error *error)
 {
-    uint64_t width, height;
+    uint64_t width = 0, height = 0;
     *at = 2;
     if (!pnm_number(data, bytes, at, &width) || !pnm_number(data, bytes, at, &height) ||
         !pnm_number(data, bytes, at, top) || *top < 1 || *top > 65535)
@@ -295,16 +295,16 @@ static vlmoe_status pnm_header(const unsigned char *data, size_t bytes, vlm_size
 vlmoe_status vlm_pnm_probe(const unsigned char *data, size_t bytes, vlm_size *out,
                            vlmoe_error *error)
 {
-    uint64_t top;
-    size_t at;
+    uint64_t top = 0;
+    size_t at = 0;
     return pnm_header(data, bytes, out, &top, &at, error);
 }
 
 vlmoe_status vlm_pnm_check(const unsigned char *data, size_t bytes, vlmoe_error *error)
 {
-    vlm_size size;
-    uint64_t top;
-    size_t at;
+    vlm_size size = {0, 0};
+    uint64_t top = 0;
+    size_t at = 0;
     VLM_TRY(pnm_header(data, bytes, &size, &top, &at, error));
     uint64_t sample_bytes = (data[1] == '6' ? 3 : 1) * (top > 255 ? 2 : 1);
     uint64_t end = at + (uint64_t)size.width * (uint64_t)size.height * sample_bytes;

@@ -89,7 +89,7 @@ static vlmoe_status probe(vlm_image_kind kind, const unsigned char *data, size_t
 vlmoe_status vlm_image_probe(const void *data, size_t bytes, int64_t *width, int64_t *height,
                              vlmoe_error *error)
 {
-    vlm_size size;
+    vlm_size size = {0, 0};
     VLM_TRY(probe(vlm_image_sniff(data, bytes), data, bytes, &size, error));
     *width = size.width;
     *height = size.height;
@@ -113,7 +113,7 @@ vlmoe_status vlm_image_decode(const void *data, size_t bytes, const vlm_image_op
         return vlm_fail(error, VLMOE_E_ARG, "max_pixels is %lld, outside 1..%d",
                         (long long)options->max_pixels, VLM_IMAGE_PIXELS_MAX);
     vlm_image_kind kind = vlm_image_sniff(data, bytes);
-    vlm_size size;
+    vlm_size size = {0, 0};
     VLM_TRY(probe(kind, data, bytes, &size, error));
     if (size.width * size.height > options->max_pixels)
         return vlm_fail(error, VLMOE_E_FORMAT,
