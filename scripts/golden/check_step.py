@@ -87,7 +87,7 @@ def check_drop_path(judge, dump, i):
         if m.drop_path > 0:
             judge.fail(f"group.{i}/drop_path is missing although model.drop_path is {m.drop_path}")
         return
-    sample = vt.Layout(group, m.patches).sample
+    sample = group.layout(m.patches).sample
     for row, scale in enumerate(group.drop_path):
         rate = m.drop_path * (row // 2) / (m.layers - 1) if m.layers > 1 else 0.0
         first = torch.zeros(int(sample.max()) + 1).scatter(0, sample, scale)

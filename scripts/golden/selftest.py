@@ -47,7 +47,7 @@ def random_group(config, generator, counts=(3, 4, 5)):
     group = vt.Group(images, pairs, texts, draw(0, 256, images + pairs, m.image_size, m.image_size, 3).byte(),
                      torch.rand(images + pairs, m.patches, generator=generator) < 0.4, token, target, offsets,
                      draw(0, N_CODES, images + pairs, m.patches))
-    sample = vt.Layout(group, m.patches).sample
+    sample = group.layout(m.patches).sample
     rate = torch.arange(m.layers).repeat_interleave(2) * m.drop_path / (m.layers - 1)
     kept = torch.rand(2 * m.layers, images + pairs + texts, generator=generator) >= rate[:, None]
     group.drop_path = (kept / (1 - rate.double())[:, None]).float()[:, sample]
@@ -56,7 +56,7 @@ def random_group(config, generator, counts=(3, 4, 5)):
 
 def draw_noise(config, group, generator):
     model = vt.Model({"norm.weight": torch.zeros(0)}, config)
-    layout, routes = vt.Layout(group, config.model.patches), {}
+    layout, routes = group.layout(config.model.patches), {}
     for block in range(config.model.layers):
         for modality, begin, end, _ in model.runs(block, layout):
             if modality != "vl" and block in model.sparse_layers(modality):
@@ -178,11 +178,11 @@ class KeyBias(vt.Model):
     def encode(self, group, routes=None):
         plain = vt.attention
 
-        def wrong(p, name, h, heads, streams):
+        def wrong(p, name, h, heads, sequences):
             q_bias, other = p[name + ".qkv.bias"]
             changed = dict(p)
             changed[name + ".qkv.bias"] = torch.stack([q_bias + other, torch.zeros_like(other)])
-            return plain(changed, name, h, heads, streams)
+            return plain(changed, name, h, heads, sequences)
         vt.attention = wrong
         try:
             return super().encode(group, routes)

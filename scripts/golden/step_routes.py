@@ -13,7 +13,7 @@ SIX_SIGMA = 6.0  # a fair draw lies outside about once in 5e8
 def keys(dump, i):
     """(block, modality) of the sparse layers that group i has tokens for, by the config alone."""
     model = vt.Model({"norm.weight": torch.zeros(0)}, dump.config)
-    layout = vt.Layout(dump.groups[i], dump.config.model.patches)
+    layout = dump.groups[i].layout(dump.config.model.patches)
     return {(block, modality): (end - begin, sets) for block in range(dump.config.model.layers)
             for modality, begin, end, sets in model.runs(block, layout) if modality != "vl" and block in model.sparse_layers(modality)}
 

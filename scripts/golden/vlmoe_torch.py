@@ -26,6 +26,11 @@ class Group:
     text_offset: list           # [B + C + 1]
     codes: torch.Tensor = None  # [A + B, P] i64
     drop_path: torch.Tensor = None  # [2 layers, rows] scale of each row's attention and feed-forward branch; None = ones
+    known_layout: "Layout" = None
+
+    def layout(self, patches):
+        self.known_layout = self.known_layout or Layout(self, patches)
+        return self.known_layout
 
 
 @dataclass
@@ -58,18 +63,27 @@ class Layout:
         text = [list(range(self.text_begin + a, self.text_begin + b)) for a, b in zip(group.text_offset, group.text_offset[1:])]
         images, pair_pictures = picture[:group.n_images], picture[group.n_images:]
         pairs = [words + rows for words, rows in zip(text, pair_pictures)]
-        self.streams = [pad(sequences) for sequences in (images, pairs, text[group.n_pairs:]) if sequences]
-        self.sample = torch.empty(self.n_rows, dtype=torch.long)
-        for i, rows in enumerate(images + pairs + text[group.n_pairs:]):
-            self.sample[rows] = i
+        texts = text[group.n_pairs:]
+        self.sequences = Sequences([sequences for sequences in (images, pairs, texts) if sequences])
+        sample = [i for i, rows in enumerate(images + pairs + texts) for _ in rows]
+        self.sample = torch.tensor(sample)[self.sequences.back]
 
 
-def pad(sequences):
-    """Lists of rows as (index [n, L], real [n, L]); padding points at row 0 and is not real."""
-    longest = max(map(len, sequences))
-    index = torch.tensor([rows + [0] * (longest - len(rows)) for rows in sequences])
-    real = torch.tensor([[i < len(rows) for i in range(longest)] for rows in sequences])
-    return index, real
+class Sequences:
+    """Rows that attend within themselves, in batches of padded sequences.
+    batches: (index [n * L], real [n, L]) each; padding points at row 0 and is not real.
+    back: where a row stands among the real ones of all batches."""
+
+    def __init__(self, batches):
+        self.batches = []
+        for rows in batches:
+            longest = max(map(len, rows))
+            index = torch.tensor([r + [0] * (longest - len(r)) for r in rows])
+            real = torch.arange(longest)[None, :] < torch.tensor([len(r) for r in rows])[:, None]
+            self.batches.append((index.reshape(-1), real))
+        order = torch.tensor([r for rows in batches for sequence in rows for r in sequence])
+        self.back = torch.empty_like(order)
+        self.back[order] = torch.arange(len(order))
 
 
 def linear(p, name, x):
@@ -82,21 +96,22 @@ def norm(p, name, x, eps):
     return y.bfloat16() if torch.is_autocast_cpu_enabled() else y
 
 
-def attention(p, name, h, heads, streams):
+def attention(p, name, h, heads, sequences):
     """Softmax attention of all rows of a sequence on each other. q and v have biases, k none."""
     width = h.shape[1]
     q_bias, v_bias = p[name + ".qkv.bias"]
     bias = torch.cat([q_bias, torch.zeros_like(q_bias), v_bias])
     qkv = F.linear(h, p[name + ".qkv.weight"], bias)
-    out = torch.zeros_like(qkv[:, :width])
-    for index, real in streams:
-        n, length = index.shape
-        q, k, v = qkv[index].view(n, length, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
+    out = []
+    for index, real in sequences.batches:
+        n, length = real.shape
+        q, k, v = qkv.index_select(0, index).view(n, length, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
         scores = (q @ k.transpose(-1, -2)).to(p[name + ".qkv.weight"].dtype) / math.sqrt(width // heads)
         if not real.all():
             scores = scores.masked_fill(~real[:, None, None, :], -math.inf)
-        mixed = (scores.softmax(-1) @ v).transpose(1, 2).reshape(n, length, width)
-        out = out.index_put((index[real],), mixed[real].to(out.dtype))
+        mixed = (scores.softmax(-1) @ v).transpose(1, 2).reshape(n * length, width)
+        out.append(mixed.index_select(0, torch.nonzero(real.reshape(-1))[:, 0]))
+    out = torch.cat(out).index_select(0, sequences.back)
     return linear(p, name + ".proj", out)
 
 
@@ -209,20 +224,20 @@ class Model:
             rows.append(x.reshape(-1, width))
         if len(group.token):
             place = torch.cat([torch.arange(b - a) for a, b in zip(group.text_offset, group.text_offset[1:])])
-            rows.append(p["word_embedding.weight"][group.token] + p["text_position"][place])
+            rows.append(F.embedding(group.token, p["word_embedding.weight"]) + F.embedding(place, p["text_position"]))
         return torch.cat(rows)
 
     def sparse_layers(self, modality):
         return self.config.moe.v_layers if modality == "v" else self.config.moe.t_layers
 
     def runs(self, block, layout):
-        """(modality, begin, end, inner bounds of routing sets) of each feed-forward of a block."""
+        """(modality, begin, end, inner bounds of routing sets) of each feed-forward of a block, in the order of rows."""
         def cut(*bounds):
             return [(a - bounds[0], b - bounds[0]) for a, b in zip(bounds, bounds[1:]) if b > a]
         at = layout
         if block >= self.config.model.vl_from:
-            runs = [("v", 0, at.pair_begin, cut(0, at.pair_begin)), ("t", at.pair_end, at.n_rows, cut(at.pair_end, at.n_rows)),
-                    ("vl", at.pair_begin, at.pair_end, None)]
+            runs = [("v", 0, at.pair_begin, cut(0, at.pair_begin)), ("vl", at.pair_begin, at.pair_end, None),
+                    ("t", at.pair_end, at.n_rows, cut(at.pair_end, at.n_rows))]
         else:
             runs = [("v", 0, at.text_begin, cut(0, at.pair_begin, at.text_begin)),
                     ("t", at.text_begin, at.n_rows, cut(at.text_begin, at.pair_end, at.n_rows))]
@@ -231,14 +246,14 @@ class Model:
     def encode(self, group, routes=None):
         """Hidden vectors [rows, D] after the final norm. routes: Route by (block, modality) with noise, and choices where they are given."""
         config, p = self.config.model, self.p
-        layout = Layout(group, config.patches)
+        layout = group.layout(config.patches)
         self.routing = {}
         x = self.embed(group)
         for l in range(config.layers):
             name = f"blocks.{l}"
             h = norm(p, name + ".norm1", x, config.norm_eps)
-            x = self.add(x, attention(p, name + ".attention", h, config.heads, layout.streams), group, 2 * l, p.get(name + ".scale1"))
-            branch = torch.zeros_like(x)
+            x = self.add(x, attention(p, name + ".attention", h, config.heads, layout.sequences), group, 2 * l, p.get(name + ".scale1"))
+            branch = []
             for modality, begin, end, sets in self.runs(l, layout):
                 h = norm(p, f"{name}.norm2_{modality}", x[begin:end], config.norm_eps)
                 where = f"{name}.ffn_{modality}"
@@ -249,8 +264,8 @@ class Model:
                     self.routing[l, modality] = route
                 else:
                     y = feed_forward(p, where, h)
-                branch = torch.cat([branch[:begin], y.to(x.dtype), branch[end:]])
-            x = self.add(x, branch, group, 2 * l + 1, p.get(name + ".scale2"))
+                branch.append(y.to(x.dtype))
+            x = self.add(x, torch.cat(branch), group, 2 * l + 1, p.get(name + ".scale2"))
         return F.layer_norm(x, x.shape[-1:], p["norm.weight"], p["norm.bias"], config.norm_eps)
 
     def add(self, x, branch, group, i_branch, scale):
@@ -270,7 +285,7 @@ class Model:
         for e in range(n_experts):
             token, choice = torch.nonzero((route.expert == e) & route.served, as_tuple=True)
             if len(token):
-                y = feed_forward(self.p, f"{where}.experts.{e}", h[token])
+                y = feed_forward(self.p, f"{where}.experts.{e}", h.index_select(0, token))
                 out = out.index_add(0, token, y.to(self.dtype) * route.weight[token, choice, None])
         return out
 
@@ -301,7 +316,7 @@ class Model:
 
     def masked_rows(self, group):
         """part -> (rows of hidden, targets); parts that are off or have nothing hidden are left out."""
-        layout, n_words = Layout(group, self.config.model.patches), group.text_offset[group.n_pairs]
+        layout, n_words = group.layout(self.config.model.patches), group.text_offset[group.n_pairs]
         n_codes = group.n_images * self.config.model.patches
         word = torch.nonzero(group.token_target >= 0)[:, 0]
         code = torch.nonzero(group.patch_mask.reshape(-1))[:, 0]
@@ -330,7 +345,7 @@ class Model:
         hidden = self.encode(group, routes)
         parts, total = {}, self.balance()
         for part, (rows, target) in self.masked_rows(group).items():
-            logits = (self.word_logits if part.endswith("text") else self.code_logits)(hidden[rows]).to(self.dtype)
+            logits = (self.word_logits if part.endswith("text") else self.code_logits)(hidden.index_select(0, rows)).to(self.dtype)
             nll = F.cross_entropy(logits, target, reduction="none")
             parts[part] = (nll, logits, target)
             total = total + getattr(self.config.objective, part + "_weight") * nll.mean()
