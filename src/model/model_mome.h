@@ -1,5 +1,6 @@
-/* The MoME encoder of VL-MoE: embeddings, blocks of shared self-attention and modality feed-forwards, final norm, prediction heads.
- * Facts: arXiv 2303.07226 section 3; row order of a group: data_group.h. Parameter names: docs/FORMATS.md. */
+/* The MoME encoder of VL-MoE: embeddings, blocks of shared self-attention and modality
+ * feed-forwards, final norm, prediction heads. Facts: arXiv 2303.07226 section 3; row order of a
+ * group: data_group.h. Parameter names: docs/FORMATS.md. */
 #ifndef VLM_MODEL_MOME_H
 #define VLM_MODEL_MOME_H
 
@@ -8,9 +9,11 @@
 
 typedef struct vlm_mome vlm_mome;
 
-/* Register all parameters (in the order of docs/FORMATS.md). n_words: vocabulary with special pieces. n_codes: image codes, 0 = no image
- * head. Borrows ctx; copies what it needs of config.  Errors: ARG, SHAPE, NOMEM. */
-vlmoe_status vlm_mome_create(vlmoe_context *ctx, const vlmoe_config *config, int64_t n_words, int64_t n_codes, vlm_mome **out);
+/* Register all parameters (in the order of docs/FORMATS.md). n_words: vocabulary with special
+ * pieces. n_codes: image codes, 0 = no image head. Borrows ctx; copies what it needs of config.
+ * Errors: ARG, SHAPE, NOMEM. */
+vlmoe_status vlm_mome_create(vlmoe_context *ctx, const vlmoe_config *config, int64_t n_words,
+                             int64_t n_codes, vlm_mome **out);
 void vlm_mome_destroy(vlm_mome *model); /* NULL allowed */
 
 /* Inputs of one group, host memory (vlm_group's arrays, or a user's own). Zero counts are legal. */
@@ -24,14 +27,15 @@ typedef struct vlm_mome_inputs {
 
 /* Where things are in the rows of an encoded group. */
 typedef struct vlm_mome_rows {
-    int64_t n_rows, n_vision, n_text; /* all; pictures of A and B; texts of B and C: n_rows = n_vision + n_text */
-    int64_t pair_begin, pair_count;   /* rows of pairs, contiguous */
-    int64_t patches;                  /* P: picture i has rows i (1 + P) .. , its [I_CLS] first */
-    int64_t text_begin;               /* text j has rows text_begin + text_offset[j] .. */
+    int64_t n_rows;                 /* n_vision + n_text */
+    int64_t n_vision, n_text;       /* pictures of A and B; texts of B and C */
+    int64_t pair_begin, pair_count; /* rows of pairs, contiguous */
+    int64_t patches;                /* P: picture i has rows i (1 + P) .. , its [I_CLS] first */
+    int64_t text_begin;             /* text j has rows text_begin + text_offset[j] .. */
 } vlm_mome_rows;
 
-/* Routing of one sparse layer in one recording, for telemetry and dumps. Sets of 'v': [images, pairs]; of 't': [pairs, texts]; in the VL
- * blocks the pairs' set is absent. */
+/* Routing of one sparse layer in one recording, for telemetry and dumps. Sets of 'v': [images,
+ * pairs]; of 't': [pairs, texts]; in the VL blocks the pairs' set is absent. */
 typedef struct vlm_mome_routing {
     const vlm_moe_layer *layer;
     vlm_routing *routing;
@@ -40,23 +44,31 @@ typedef struct vlm_mome_routing {
 } vlm_mome_routing;
 
 typedef struct vlm_mome_output {
-    vlmoe_tensor *hidden;       /* [n_rows, D] wide, after the final norm */
+    vlmoe_tensor *hidden; /* [n_rows, D] wide, after the final norm */
     vlm_mome_rows rows;
     int n_routings;
-    vlm_mome_routing *routings; /* [n_routings] in order of blocks, v before t; host memory of the recording */
+    vlm_mome_routing *routings; /* [n_routings] by block, v before t; host, of the recording */
+    /* [2 layers, n_rows] host: row scales of the attention (2l) and feed-forward (2l + 1) branches;
+     * NULL without drop path. */
+    const float *drop_path;
 } vlm_mome_output;
 
-/* Record the encoder. recompute: segments per block. On failure the tape is poisoned and hidden is NULL. */
-void vlm_mome_encode(vlmoe_tape *tape, const vlm_mome *model, const vlm_mome_inputs *inputs, bool recompute, vlm_mome_output *out);
+/* Record the encoder. recompute: segments per block. On failure the tape is poisoned and hidden
+ * is NULL. */
+void vlm_mome_encode(vlmoe_tape *tape, const vlm_mome *model, const vlm_mome_inputs *inputs,
+                     bool recompute, vlm_mome_output *out);
 
 /* Heads on gathered rows x [M, D]: word logits [M, n_words] wide, code logits [M, n_codes] wide. */
 vlmoe_tensor *vlm_mome_word_logits(vlmoe_tape *tape, const vlm_mome *model, vlmoe_tensor *x);
 vlmoe_tensor *vlm_mome_code_logits(vlmoe_tape *tape, const vlm_mome *model, vlmoe_tensor *x);
 
-/* Parameters: all, and those that one token of each modality meets (router and k experts of each sparse layer counted). */
+/* Parameters: all, and those that one token of each modality meets (router and k experts of each
+ * sparse layer counted). */
 typedef struct vlm_mome_size {
     int64_t total, per_vision_token, per_text_token;
-    int64_t per_token; /* all shared and dense parameters, and k experts of every sparse layer: "applied" in the paper's sense */
+    /* All shared and dense parameters, and k experts of every sparse layer: "applied" in the
+     * paper's sense. */
+    int64_t per_token;
 } vlm_mome_size;
 vlm_mome_size vlm_mome_count(const vlm_mome *model);
 
