@@ -1,11 +1,12 @@
-/* Activations and their derivatives, exact up to libm: GELU(x) = x Phi(x) (Hendrycks and Gimpel 2016), tanh. */
+/* Activations and their derivatives, exact up to libm: GELU(x) = x Phi(x) (Hendrycks and Gimpel
+ * 2016), tanh. */
 #ifndef MATH_ACT_H
 #define MATH_ACT_H
 
 #include <math.h>
 #include "math_fn.h"
 
-#define MATH_SQRT_HALF 0.70710678118654752440
+#define MATH_SQRT_HALF    0.70710678118654752440
 #define MATH_INV_SQRT_2PI 0.39894228040143267794
 
 /* Phi, the normal distribution function; erfc keeps the relative accuracy of the left tail. */

@@ -1,4 +1,5 @@
-/* bfloat16 to and from f32 and f64. A bf16 is the upper half of an f32: 8 bits of exponent, 7 of fraction; u = 2^-8. */
+/* bfloat16 to and from f32 and f64. A bf16 is the upper half of an f32: 8 bits of exponent, 7 of
+ * fraction; u = 2^-8. */
 #ifndef MATH_BF16_H
 #define MATH_BF16_H
 
@@ -25,8 +26,8 @@ MATH_FN float math_bf16_to_f32(uint16_t bits)
     return math_f32_from_bits((uint32_t)bits << 16);
 }
 
-/* To nearest, ties to even; beyond the largest finite value becomes infinity. A NaN keeps its sign and upper payload and becomes
- * quiet, so that rounding can never turn it into an infinity. */
+/* To nearest, ties to even; beyond the largest finite value becomes infinity. A NaN keeps its sign
+ * and upper payload and becomes quiet, so that rounding can never turn it into an infinity. */
 MATH_FN uint16_t math_bf16_from_f32(float value)
 {
     uint32_t bits = math_f32_bits(value);
@@ -34,16 +35,18 @@ MATH_FN uint16_t math_bf16_from_f32(float value)
     return (uint16_t)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
-/* One rounding from f64: the step through f32 rounds to odd (an inexact result gets its last bit set), so it cannot create a
- * false tie (Boldo and Melquiond 2008). */
+/* One rounding from f64: the step through f32 rounds to odd (an inexact result gets its last bit
+ * set), so it cannot create a false tie (Boldo and Melquiond 2008). */
 MATH_FN uint16_t math_bf16_from_f64(double value)
 {
     float near = (float)value;
     uint32_t bits = math_f32_bits(near);
-    if (value != value || (double)near == value || (bits & 0x7fffffffu) >= 0x7f800000u) return math_bf16_from_f32(near);
+    if (value != value || (double)near == value || (bits & 0x7fffffffu) >= 0x7f800000u)
+        return math_bf16_from_f32(near);
     double near_size = near < 0.0f ? -(double)near : (double)near;
     double size = value < 0.0 ? -value : value;
-    if (near_size > size) bits -= 1u; /* truncate towards zero first; bits of a float order as its size */
+    if (near_size > size)
+        bits -= 1u; /* truncate towards zero first; bits of a float order as its size */
     return math_bf16_from_f32(math_f32_from_bits(bits | 1u));
 }
 

@@ -1,5 +1,6 @@
-/* Philox4x32-10: ten rounds that turn (key, counter) into four random words, no state (Salmon, Moraes, Dror and Shaw, "Parallel
- * random numbers: as easy as 1, 2, 3", SC 2011). Constants and known answers as published with it. */
+/* Philox4x32-10: ten rounds that turn (key, counter) into four random words, no state (Salmon,
+ * Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011). Constants and
+ * known answers as published with it. */
 #ifndef MATH_PHILOX_H
 #define MATH_PHILOX_H
 
@@ -48,14 +49,16 @@ MATH_FN double math_philox_unit(uint64_t key, uint64_t index)
     return math_unit((uint64_t)word[1] << 32 | word[0]);
 }
 
-/* Two words to a standard normal (Box and Muller 1958). The radius uses (0, 1], so its logarithm is finite: |z| <= 6.66. */
+/* Two words to a standard normal (Box and Muller 1958). The radius uses (0, 1], so its logarithm is
+ * finite: |z| <= 6.66. */
 MATH_FN double math_normal(uint32_t radius_word, uint32_t angle_word)
 {
     double radius = sqrt(-2.0 * log(((double)radius_word + 1.0) * 0x1p-32));
     return radius * cos(6.283185307179586476925 * ((double)angle_word * 0x1p-32));
 }
 
-/* In double everywhere, rounded by the caller, so that devices agree as far as their log and cos do. */
+/* In double everywhere, rounded by the caller, so that devices agree as far as their log and cos
+ * do. */
 MATH_FN double math_philox_normal(uint64_t key, uint64_t index)
 {
     uint32_t word[4];

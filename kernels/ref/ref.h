@@ -1,5 +1,6 @@
-/* The judge: every kernel as plain loops in double. "wide" is always f64 here; a compute type may be F64, F32 or BF16, read and
- * written through ref_get and ref_put. Linked into tests only. Not here: speed, threads. */
+/* The judge: every kernel as plain loops in double. "wide" is always f64 here; a compute type may
+ * be F64, F32 or BF16, read and written through ref_get and ref_put. Linked into tests only. Not
+ * here: speed, threads. */
 #ifndef VLMK_REF_H
 #define VLMK_REF_H
 
@@ -16,20 +17,31 @@ extern const vlmk_table vlmk_ref_table;
 static inline double ref_get(const void *data, int dtype, int64_t i)
 {
     switch (dtype) {
-    case VLMOE_F64: return ((const double *)data)[i];
-    case VLMOE_F32: return (double)((const float *)data)[i];
-    case VLMOE_BF16: return (double)math_bf16_to_f32(((const uint16_t *)data)[i]);
-    default: return NAN;
+    case VLMOE_F64:
+        return ((const double *)data)[i];
+    case VLMOE_F32:
+        return (double)((const float *)data)[i];
+    case VLMOE_BF16:
+        return (double)math_bf16_to_f32(((const uint16_t *)data)[i]);
+    default:
+        return NAN;
     }
 }
 
 static inline void ref_put(void *data, int dtype, int64_t i, double value)
 {
     switch (dtype) {
-    case VLMOE_F64: ((double *)data)[i] = value; break;
-    case VLMOE_F32: ((float *)data)[i] = (float)value; break;
-    case VLMOE_BF16: ((uint16_t *)data)[i] = math_bf16_from_f64(value); break;
-    default: break;
+    case VLMOE_F64:
+        ((double *)data)[i] = value;
+        break;
+    case VLMOE_F32:
+        ((float *)data)[i] = (float)value;
+        break;
+    case VLMOE_BF16:
+        ((uint16_t *)data)[i] = math_bf16_from_f64(value);
+        break;
+    default:
+        break;
     }
 }
 
@@ -50,7 +62,8 @@ static inline void ref_count_flops(vlmk_env *env, double multiply_adds)
     if (env->flops) *env->flops += 2.0 * multiply_adds;
 }
 
-/* log sum exp of n doubles, relative to the largest so that exp cannot overflow; -inf when n = 0. */
+/* log sum exp of n doubles, relative to the largest so that exp cannot overflow; -inf when n = 0.
+ */
 static inline double ref_log_sum_exp(const double *x, int64_t n)
 {
     double top = -INFINITY, sum = 0.0;

@@ -1,4 +1,5 @@
-/* Attention over packed sequences: out = softmax(scale q k^T) v per sequence and head, with the whole row of scores at hand. */
+/* Attention over packed sequences: out = softmax(scale q k^T) v per sequence and head, with the
+ * whole row of scores at hand. */
 #include "ref.h"
 
 /* One sequence and query head. */
@@ -43,7 +44,8 @@ static int64_t n_seen(const head_view *v, int64_t i)
     return n < 0 ? 0 : n > v->n_kv ? v->n_kv : n;
 }
 
-static double dot(const head_view *v, const void *x, int64_t x_first, const void *y, int64_t y_first)
+static double dot(const head_view *v, const void *x, int64_t x_first, const void *y,
+                  int64_t y_first)
 {
     double sum = 0.0;
     for (int64_t d = 0; d < v->a->head_dim; d++)
@@ -55,11 +57,13 @@ static void fwd_query(const head_view *v, int64_t i, double *score)
 {
     const vlmk_attention_args *a = v->a;
     int64_t n = n_seen(v, i);
-    for (int64_t j = 0; j < n; j++) score[j] = a->scale * dot(v, a->q, q_place(v, i), a->k, kv_place(v, j));
+    for (int64_t j = 0; j < n; j++)
+        score[j] = a->scale * dot(v, a->q, q_place(v, i), a->k, kv_place(v, j));
     double lse = ref_log_sum_exp(score, n);
     for (int64_t d = 0; d < a->head_dim; d++) {
         double sum = 0.0;
-        for (int64_t j = 0; j < n; j++) sum += exp(score[j] - lse) * ref_get(a->v, a->dtype, kv_place(v, j) + d);
+        for (int64_t j = 0; j < n; j++)
+            sum += exp(score[j] - lse) * ref_get(a->v, a->dtype, kv_place(v, j) + d);
         ref_put(a->out, a->dtype, out_place(v, i) + d, sum);
     }
     ((double *)a->lse)[v->q_row[i] * a->H + v->h] = lse;
@@ -80,7 +84,8 @@ int vlmk_ref_attention_fwd(vlmk_env *env, const vlmk_attention_fwd_args *a)
     return VLMOE_OK;
 }
 
-/* Query i: p = exp(score - lse), dp = dout . v, ds = p (dp - dout . out); dq, and its share of dk and dv of the key head. */
+/* Query i: p = exp(score - lse), dp = dout . v, ds = p (dp - dout . out); dq, and its share of dk
+ * and dv of the key head. */
 static void bwd_query(const head_view *v, int64_t i, double *dk, double *dv, double *dq)
 {
     const vlmk_attention_args *a = v->a;
@@ -89,7 +94,8 @@ static void bwd_query(const head_view *v, int64_t i, double *dk, double *dv, dou
     for (int64_t d = 0; d < a->head_dim; d++) dq[d] = 0.0;
     for (int64_t j = 0; j < n_seen(v, i); j++) {
         double p = exp(a->scale * dot(v, a->q, q_place(v, i), a->k, kv_place(v, j)) - lse);
-        double ds = p * (dot(v, a->dout, out_place(v, i), a->v, kv_place(v, j)) - mean_dp) * a->scale;
+        double ds =
+            p * (dot(v, a->dout, out_place(v, i), a->v, kv_place(v, j)) - mean_dp) * a->scale;
         for (int64_t d = 0; d < a->head_dim; d++) {
             dq[d] += ds * ref_get(a->k, a->dtype, kv_place(v, j) + d);
             dk[j * a->head_dim + d] += ds * ref_get(a->q, a->dtype, q_place(v, i) + d);
@@ -100,7 +106,8 @@ static void bwd_query(const head_view *v, int64_t i, double *dk, double *dv, dou
 }
 
 /* One sequence and key head: the query heads that share it are added in order. */
-static void bwd_key_head(vlmk_env *env, const vlmk_attention_args *a, int64_t s, int64_t h_kv, double *sums)
+static void bwd_key_head(vlmk_env *env, const vlmk_attention_args *a, int64_t s, int64_t h_kv,
+                         double *sums)
 {
     int64_t group = a->H / a->H_kv;
     head_view v = view_of(a, s, h_kv * group);

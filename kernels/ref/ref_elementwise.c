@@ -1,4 +1,5 @@
-/* One number in, one number out: conversion, axpy, slopes of activations, dropout, pixels to patches. */
+/* One number in, one number out: conversion, axpy, slopes of activations, dropout, pixels to
+ * patches. */
 #include "math_act.h"
 #include "math_philox.h"
 #include "ref.h"
@@ -6,7 +7,8 @@
 int vlmk_ref_convert(vlmk_env *env, const vlmk_convert_args *a)
 {
     (void)env;
-    for (int64_t i = 0; i < a->n; i++) ref_put(a->dst, a->dst_dtype, i, ref_get(a->src, a->src_dtype, i));
+    for (int64_t i = 0; i < a->n; i++)
+        ref_put(a->dst, a->dst_dtype, i, ref_get(a->src, a->src_dtype, i));
     return VLMOE_OK;
 }
 
@@ -14,16 +16,20 @@ int vlmk_ref_axpy(vlmk_env *env, const vlmk_axpy_args *a)
 {
     (void)env;
     const double *src = a->src;
-    for (int64_t i = 0; i < a->n; i++) ref_update(a->dst, VLMOE_F64, i, a->factor * src[i], a->accumulate);
+    for (int64_t i = 0; i < a->n; i++)
+        ref_update(a->dst, VLMOE_F64, i, a->factor * src[i], a->accumulate);
     return VLMOE_OK;
 }
 
 static double slope(int act, double x)
 {
     switch (act) {
-    case VLMK_ACT_GELU: return math_gelu_slope(x);
-    case VLMK_ACT_TANH: return math_tanh_slope(x);
-    default: return 1.0;
+    case VLMK_ACT_GELU:
+        return math_gelu_slope(x);
+    case VLMK_ACT_TANH:
+        return math_tanh_slope(x);
+    default:
+        return 1.0;
     }
 }
 

@@ -15,9 +15,12 @@ static int64_t group_end(const int32_t *offset, int64_t g, int64_t M)
 static double activate(int act, double x)
 {
     switch (act) {
-    case VLMK_ACT_GELU: return math_gelu(x);
-    case VLMK_ACT_TANH: return tanh(x);
-    default: return x;
+    case VLMK_ACT_GELU:
+        return math_gelu(x);
+    case VLMK_ACT_TANH:
+        return tanh(x);
+    default:
+        return x;
     }
 }
 
@@ -26,7 +29,8 @@ static void fwd_row(const vlmk_linear_fwd_args *a, int64_t g, int64_t m)
     for (int64_t n = 0; n < a->N; n++) {
         double sum = ref_or(a->bias, g * a->N + n, 0.0);
         for (int64_t k = 0; k < a->K; k++)
-            sum += ref_get(a->x, a->dtype, m * a->K + k) * ref_get(a->w, a->dtype, (g * a->N + n) * a->K + k);
+            sum += ref_get(a->x, a->dtype, m * a->K + k) *
+                   ref_get(a->w, a->dtype, (g * a->N + n) * a->K + k);
         if (a->pre && a->act != VLMK_ACT_NONE) ref_put(a->pre, a->dtype, m * a->N + n, sum);
         ref_put(a->y, a->y_dtype, m * a->N + n, activate(a->act, sum));
     }
@@ -47,7 +51,8 @@ static void dx_row(const vlmk_linear_dx_args *a, int64_t g, int64_t m)
     for (int64_t k = 0; k < a->K; k++) {
         double sum = 0.0;
         for (int64_t n = 0; n < a->N; n++)
-            sum += ref_get(a->dy, a->dtype, m * a->N + n) * ref_get(a->w, a->dtype, (g * a->N + n) * a->K + k);
+            sum += ref_get(a->dy, a->dtype, m * a->N + n) *
+                   ref_get(a->w, a->dtype, (g * a->N + n) * a->K + k);
         ref_update(a->dx, a->dx_dtype, m * a->K + k, sum, a->accumulate);
     }
 }

@@ -30,7 +30,8 @@ int vlmk_ref_cross_entropy_bwd(vlmk_env *env, const vlmk_cross_entropy_bwd_args 
         for (int64_t c = 0; c < a->V; c++) {
             int64_t i = r * a->V + c;
             double slope = exp(logits[i] - lse[r]) - (c == a->target[r] ? 1.0 : 0.0);
-            ref_put(a->dlogits, a->out_dtype, i, a->target[r] < 0 ? 0.0 : dloss * row_weight[r] * slope);
+            ref_put(a->dlogits, a->out_dtype, i,
+                    a->target[r] < 0 ? 0.0 : dloss * row_weight[r] * slope);
         }
     return VLMOE_OK;
 }
@@ -42,7 +43,8 @@ int vlmk_ref_mse_fwd(vlmk_env *env, const vlmk_mse_fwd_args *a)
     double *row_loss = a->row_loss, loss = 0.0;
     for (int64_t r = 0; r < a->M; r++) {
         double sum = 0.0;
-        for (int64_t i = r * a->C; i < (r + 1) * a->C; i++) sum += (x[i] - target[i]) * (x[i] - target[i]);
+        for (int64_t i = r * a->C; i < (r + 1) * a->C; i++)
+            sum += (x[i] - target[i]) * (x[i] - target[i]);
         row_loss[r] = a->C ? sum / (double)a->C : 0.0;
         loss += row_weight[r] * row_loss[r];
     }

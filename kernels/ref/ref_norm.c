@@ -89,7 +89,8 @@ int vlmk_ref_l2_norm_bwd(vlmk_env *env, const vlmk_l2_norm_bwd_args *a)
         const double *y = (const double *)a->y + r * a->cols;
         const double *dy = (const double *)a->dy + r * a->cols;
         double *dx = (double *)a->dx + r * a->cols;
-        double along = 0.0; /* the part of dy that only changes the length; none where the divisor is the constant eps */
+        double along = 0.0; /* the part of dy that only changes the length; none where the divisor
+                               is the constant eps */
         for (int64_t c = 0; norm[r] > a->eps && c < a->cols; c++) along += y[c] * dy[c];
         for (int64_t c = 0; c < a->cols; c++) dx[c] = (dy[c] - y[c] * along) / norm[r];
     }

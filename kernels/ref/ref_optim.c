@@ -1,4 +1,5 @@
-/* The optimiser: AdamW (Loshchilov and Hutter 2019) as PyTorch computes it, and the partial sums of a gradient norm. */
+/* The optimiser: AdamW (Loshchilov and Hutter 2019) as PyTorch computes it, and the partial sums of
+ * a gradient norm. */
 #include "ref.h"
 
 int vlmk_ref_adamw(vlmk_env *env, const vlmk_adamw_args *a)

@@ -1,4 +1,5 @@
-/* Routing: who is chosen, who is served, with what weight. The losses stand in ref_router_losses.c. */
+/* Routing: who is chosen, who is served, with what weight. The losses stand in ref_router_losses.c.
+ */
 #include "math_philox.h"
 #include "ref.h"
 
@@ -32,7 +33,8 @@ int vlmk_ref_router_select(vlmk_env *env, const vlmk_router_select_args *a)
         double priority = 0.0;
         for (int64_t e = 0; e < a->E; e++) {
             noisy[e] = logits[e];
-            if (a->sigma > 0.0) noisy[e] += a->sigma * math_philox_normal(a->key, (uint64_t)(t * a->E + e));
+            if (a->sigma > 0.0)
+                noisy[e] += a->sigma * math_philox_normal(a->key, (uint64_t)(t * a->E + e));
         }
         softmax(logits, a->E, (double *)a->clean + t * a->E);
         softmax(noisy, a->E, gates);
@@ -43,13 +45,16 @@ int vlmk_ref_router_select(vlmk_env *env, const vlmk_router_select_args *a)
     return VLMOE_OK;
 }
 
-/* Tokens of a set in order of service: by token, or by descending priority with ties to the earlier token (insertion sort). */
-static void service_order(const vlmk_router_assign_args *a, int64_t first, int64_t end, int64_t *order)
+/* Tokens of a set in order of service: by token, or by descending priority with ties to the earlier
+ * token (insertion sort). */
+static void service_order(const vlmk_router_assign_args *a, int64_t first, int64_t end,
+                          int64_t *order)
 {
     const double *priority = a->priority;
     for (int64_t t = first; t < end; t++) {
         int64_t place = t - first;
-        for (; a->bpr && place > 0 && priority[order[place - 1]] < priority[t]; place--) order[place] = order[place - 1];
+        for (; a->bpr && place > 0 && priority[order[place - 1]] < priority[t]; place--)
+            order[place] = order[place - 1];
         order[place] = t;
     }
 }
@@ -81,7 +86,8 @@ int vlmk_ref_router_assign(vlmk_env *env, const vlmk_router_assign_args *a)
     int32_t row = 0;
     for (int64_t e = 0; e < a->E; e++) {
         a->expert_offset[e] = row;
-        for (int64_t i = 0; i < a->T * a->K; i++) { /* token, then choice; sets are runs of tokens */
+        for (int64_t i = 0; i < a->T * a->K;
+             i++) { /* token, then choice; sets are runs of tokens */
             if (a->expert[i] != e || a->slot[i] < 0) continue;
             a->slot[i] = row;
             a->row_token[row++] = (int32_t)(i / a->K);
@@ -92,7 +98,8 @@ int vlmk_ref_router_assign(vlmk_env *env, const vlmk_router_assign_args *a)
 }
 
 /* What the served gates of token t are divided by. */
-static double weight_divisor(int renorm, const double *gate, const int32_t *expert, const int32_t *slot, int64_t K)
+static double weight_divisor(int renorm, const double *gate, const int32_t *expert,
+                             const int32_t *slot, int64_t K)
 {
     double all = 0.0, kept = 0.0;
     for (int64_t k = 0; k < K; k++) {
@@ -112,21 +119,26 @@ int vlmk_ref_router_weights(vlmk_env *env, const vlmk_router_weights_args *a)
         const int32_t *expert = a->expert + t * a->K, *slot = a->slot + t * a->K;
         double *weight = (double *)a->weight + t * a->K;
         double divisor = weight_divisor(a->renorm, gate, expert, slot, a->K);
-        for (int64_t k = 0; k < a->K; k++) weight[k] = slot[k] < 0 ? 0.0 : gate[expert[k]] / divisor;
+        for (int64_t k = 0; k < a->K; k++)
+            weight[k] = slot[k] < 0 ? 0.0 : gate[expert[k]] / divisor;
     }
     return VLMOE_OK;
 }
 
-/* weight_k = gate_k / S: dgate_k = dweight_k / S for served k, less (sum_j dweight_j gate_j) / S^2 for every gate that is in S. */
+/* weight_k = gate_k / S: dgate_k = dweight_k / S for served k, less (sum_j dweight_j gate_j) / S^2
+ * for every gate that is in S. */
 static double dgate(const vlmk_router_weights_bwd_args *a, int64_t t, int64_t k)
 {
-    const double *gate = (const double *)a->gates + t * a->E, *dweight = (const double *)a->dweight + t * a->K;
+    const double *gate = (const double *)a->gates + t * a->E,
+                 *dweight = (const double *)a->dweight + t * a->K;
     const int32_t *expert = a->expert + t * a->K, *slot = a->slot + t * a->K;
     double divisor = weight_divisor(a->renorm, gate, expert, slot, a->K), sum = 0.0;
-    int in_divisor = a->renorm == VLMK_RENORM_BEFORE || (a->renorm == VLMK_RENORM_AFTER && slot[k] >= 0 && divisor > 1e-9);
+    int in_divisor = a->renorm == VLMK_RENORM_BEFORE ||
+                     (a->renorm == VLMK_RENORM_AFTER && slot[k] >= 0 && divisor > 1e-9);
     for (int64_t j = 0; j < a->K; j++)
         if (slot[j] >= 0) sum += dweight[j] * gate[expert[j]];
-    return (slot[k] >= 0 ? dweight[k] / divisor : 0.0) - (in_divisor ? sum / (divisor * divisor) : 0.0);
+    return (slot[k] >= 0 ? dweight[k] / divisor : 0.0) -
+           (in_divisor ? sum / (divisor * divisor) : 0.0);
 }
 
 /* Through softmax: dlogit_e = gate_e (dgate_e - sum_j gate_j dgate_j). */

@@ -1,4 +1,5 @@
-/* Balance losses of a routing set and their gradient with respect to the logits. n = tokens of the set. */
+/* Balance losses of a routing set and their gradient with respect to the logits. n = tokens of the
+ * set. */
 #include <string.h>
 #include "math_act.h"
 #include "ref.h"
@@ -30,7 +31,9 @@ static void sum_tokens(const set_view *v, set_sums sums)
         sums.first[v->expert[t * v->K]] += 1.0;
         for (int64_t e = 0; e < v->E; e++) {
             sums.clean[e] += v->clean[t * v->E + e];
-            if (v->sigma > 0.0) sums.load[e] += math_normal_cdf((v->logits[t * v->E + e] - threshold(v, t)) / v->sigma);
+            if (v->sigma > 0.0)
+                sums.load[e] +=
+                    math_normal_cdf((v->logits[t * v->E + e] - threshold(v, t)) / v->sigma);
         }
     }
 }
@@ -42,7 +45,8 @@ static double squared_variation(const double *x, int64_t E, double n, double *sl
     for (int64_t e = 0; e < E; e++) mean += x[e] / n / (double)E;
     for (int64_t e = 0; e < E; e++) variance += (x[e] / n - mean) * (x[e] / n - mean) / (double)E;
     for (int64_t e = 0; slope && e < E; e++)
-        slope[e] = 2.0 / (double)E * ((x[e] / n - mean) / (mean * mean) - variance / (mean * mean * mean));
+        slope[e] =
+            2.0 / (double)E * ((x[e] / n - mean) / (mean * mean) - variance / (mean * mean * mean));
     return variance / (mean * mean);
 }
 
@@ -66,7 +70,8 @@ static void set_losses(const set_view *v, set_sums sums, double *loss)
     sum_tokens(v, sums);
     loss[VLMK_LOSS_IMPORTANCE] = squared_variation(sums.clean, v->E, 1.0, NULL);
     if (v->sigma > 0.0) loss[VLMK_LOSS_LOAD] = squared_variation(sums.load, v->E, n, NULL);
-    for (int64_t e = 0; e < v->E; e++) loss[VLMK_LOSS_SWITCH] += (double)v->E * (sums.clean[e] / n) * (sums.first[e] / n);
+    for (int64_t e = 0; e < v->E; e++)
+        loss[VLMK_LOSS_SWITCH] += (double)v->E * (sums.clean[e] / n) * (sums.first[e] / n);
     for (int64_t t = v->first; t < v->first + v->n; t++) {
         double lse = ref_log_sum_exp(v->logits + t * v->E, v->E);
         loss[VLMK_LOSS_Z] += lse * lse / n;
@@ -80,8 +85,14 @@ int vlmk_ref_router_losses_fwd(vlmk_env *env, const vlmk_router_losses_fwd_args 
     double *space = env->scratch(env, (size_t)(3 * a->E) * sizeof *space);
     if (!space) return VLMOE_E_NOMEM;
     set_sums sums = {.clean = space, .load = space + a->E, .first = space + 2 * a->E};
-    set_view v = {.E = a->E, .K = a->K, .logits = a->logits, .noisy = a->noisy, .clean = a->clean,
-                  .expert = a->expert, .sigma = a->sigma, .global_experts = a->global_experts};
+    set_view v = {.E = a->E,
+                  .K = a->K,
+                  .logits = a->logits,
+                  .noisy = a->noisy,
+                  .clean = a->clean,
+                  .expert = a->expert,
+                  .sigma = a->sigma,
+                  .global_experts = a->global_experts};
     double total = 0.0;
     for (int64_t s = 0; s < a->n_sets; s++) {
         double *loss = (double *)a->losses + s * VLMK_N_LOSSES;
@@ -95,7 +106,8 @@ int vlmk_ref_router_losses_fwd(vlmk_env *env, const vlmk_router_losses_fwd_args 
     return VLMOE_OK;
 }
 
-/* Gradient of the weighted losses of a set with respect to clean[t,:] (by mean over tokens) and to the sum of loads. */
+/* Gradient of the weighted losses of a set with respect to clean[t,:] (by mean over tokens) and to
+ * the sum of loads. */
 typedef struct set_slopes {
     double *clean; /* [E] of importance, switch and global: the same for every token */
     double *load;  /* [E] with respect to P_e */
@@ -119,7 +131,8 @@ static void mean_slopes(const set_view *v, set_sums sums, const double *weight, 
     for (int64_t e = 0; e < v->E; e++) slope.load[e] *= weight[VLMK_LOSS_LOAD];
 }
 
-/* P_e falls with the threshold, which is the noisy logit of the token's K-th choice: that expert's logit carries the sum back. */
+/* P_e falls with the threshold, which is the noisy logit of the token's K-th choice: that expert's
+ * logit carries the sum back. */
 static void add_load_slope(const set_view *v, int64_t t, set_slopes slope)
 {
     double of_threshold = 0.0;
@@ -153,8 +166,14 @@ int vlmk_ref_router_losses_bwd(vlmk_env *env, const vlmk_router_losses_bwd_args 
     if (!space) return VLMOE_E_NOMEM;
     set_sums sums = {.clean = space, .load = space + E, .first = space + 2 * E};
     set_slopes slope = {.clean = space + 3 * E, .load = space + 4 * E, .token = space + 5 * E};
-    set_view v = {.E = E, .K = a->K, .logits = a->logits, .noisy = a->noisy, .clean = a->clean,
-                  .expert = a->expert, .sigma = a->sigma, .global_experts = a->global_experts};
+    set_view v = {.E = E,
+                  .K = a->K,
+                  .logits = a->logits,
+                  .noisy = a->noisy,
+                  .clean = a->clean,
+                  .expert = a->expert,
+                  .sigma = a->sigma,
+                  .global_experts = a->global_experts};
     double factor = *(const double *)a->dtotal / (double)(a->n_sets ? a->n_sets : 1);
     for (int64_t s = 0; s < a->n_sets; s++) {
         v.first = a->set_offset[s];
@@ -163,7 +182,8 @@ int vlmk_ref_router_losses_bwd(vlmk_env *env, const vlmk_router_losses_bwd_args 
         for (int64_t t = v.first; t < v.first + v.n; t++) {
             token_slope(&v, t, a->weight, slope);
             for (int64_t e = 0; e < E; e++)
-                ref_update(a->dlogits, VLMOE_F64, t * E + e, factor * slope.token[e], a->accumulate);
+                ref_update(a->dlogits, VLMOE_F64, t * E + e, factor * slope.token[e],
+                           a->accumulate);
         }
     }
     return VLMOE_OK;

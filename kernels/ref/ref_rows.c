@@ -1,4 +1,5 @@
-/* Whole rows moved, added and scaled: gather, scatter, residual branches, combine and dispatch of expert rows. */
+/* Whole rows moved, added and scaled: gather, scatter, residual branches, combine and dispatch of
+ * expert rows. */
 #include "ref.h"
 
 int vlmk_ref_gather_rows(vlmk_env *env, const vlmk_gather_rows_args *a)
@@ -34,7 +35,8 @@ int vlmk_ref_residual_fwd(vlmk_env *env, const vlmk_residual_fwd_args *a)
     for (int64_t r = 0; r < a->rows; r++)
         for (int64_t c = 0; c < a->cols; c++) {
             int64_t i = r * a->cols + c;
-            out[i] = base[i] + ref_or(a->row_scale, r, 1.0) * ref_or(a->col_scale, c, 1.0) * ref_get(a->y, a->y_dtype, i);
+            out[i] = base[i] + ref_or(a->row_scale, r, 1.0) * ref_or(a->col_scale, c, 1.0) *
+                                   ref_get(a->y, a->y_dtype, i);
         }
     return VLMOE_OK;
 }
@@ -65,7 +67,8 @@ int vlmk_ref_combine_fwd(vlmk_env *env, const vlmk_combine_fwd_args *a)
             double sum = 0.0;
             for (int64_t k = 0; k < a->K; k++) {
                 int64_t row = a->slot[t * a->K + k];
-                if (row >= 0) sum += weight[t * a->K + k] * ref_get(a->rows, a->dtype, row * a->cols + c);
+                if (row >= 0)
+                    sum += weight[t * a->K + k] * ref_get(a->rows, a->dtype, row * a->cols + c);
             }
             ref_put(a->y, a->dtype, t * a->cols + c, sum);
         }

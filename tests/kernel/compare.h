@@ -1,8 +1,9 @@
-/* Comparing a device's kernels with the reference. A case makes its tensors in a kit, says how its arguments look for a side, and
- * kit_run calls reference and devices and checks every output element against
- *     4 (u_out |want| + terms u_acc size + error) + smallest normal f32,
- * u the unit roundoff of the output's type and of f32, size the sum of the absolute terms of a sum, error what a case derives itself.
- * The last term is gradual or flushed underflow. Each call is repeated with 2 and 3 workers and must give the same bits. */
+/* Comparing a device's kernels with the reference. A case makes its tensors in a kit, says how its
+ * arguments look for a side, and kit_run calls reference and devices and checks every output
+ * element against 4 (u_out |want| + terms u_acc size + error) + smallest normal f32, u the unit
+ * roundoff of the output's type and of f32, size the sum of the absolute terms of a sum, error what
+ * a case derives itself. The last term is gradual or flushed underflow. Each call is repeated with
+ * 2 and 3 workers and must give the same bits. */
 #ifndef TEST_COMPARE_H
 #define TEST_COMPARE_H
 
@@ -10,7 +11,7 @@
 #include "ref.h"
 
 #define COUNT_OF(array) ((int)(sizeof(array) / sizeof((array)[0])))
-#define U_F32 0x1p-24
+#define U_F32           0x1p-24
 
 /* Whose numbers: the device's, the same widened to f64 for the reference, their absolute values. */
 enum { GOT, WANT, SIZE, N_SIDES };
@@ -39,7 +40,8 @@ typedef struct kit {
 void kit_begin(kit *k, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void kit_end(kit *k);
 
-/* Inputs: reals in [-scale, scale); whole numbers in [-limit, limit]; integers given. dtype is the device's. */
+/* Inputs: reals in [-scale, scale); whole numbers in [-limit, limit]; integers given. dtype is the
+ * device's. */
 tensor *kit_real(kit *k, const char *name, int64_t n, int dtype, double scale);
 tensor *kit_whole(kit *k, const char *name, int64_t n, int dtype, int limit);
 tensor *kit_ints(kit *k, const char *name, int64_t n, const int32_t *value);
@@ -51,7 +53,7 @@ tensor *kit_updated(tensor *t, double terms);
 void kit_set(tensor *t, int64_t i, double value); /* on all sides, rounded to dtype */
 double kit_get(const tensor *t, int side, int64_t i);
 double kit_before(const tensor *t, int64_t i); /* an updated tensor's element before the call */
-double *kit_error(tensor *t); /* t->error, zeroed at first */
+double *kit_error(tensor *t);                  /* t->error, zeroed at first */
 
 void *at(const tensor *t, int side); /* NULL for a NULL tensor */
 int type_at(const tensor *t, int side);

@@ -1,4 +1,5 @@
-/* The devices that compare tests run on: each instruction set of the CPU that this machine and this build have. */
+/* The devices that compare tests run on: each instruction set of the CPU that this machine and this
+ * build have. */
 #include "compare.h"
 #include "../../kernels/cpu/cpu.h"
 #include "test_env.h"
@@ -21,7 +22,8 @@ static double flops;
 static void open_devices(void)
 {
     if (n_devices) return;
-    for (int w = 1; w < WORKER_COUNTS; w++) CHECK_STATUS(vlm_team_create(w + 1, &teams[w], NULL), VLMOE_OK);
+    for (int w = 1; w < WORKER_COUNTS; w++)
+        CHECK_STATUS(vlm_team_create(w + 1, &teams[w], NULL), VLMOE_OK);
     for (int i = 0; i < MAX_DEVICES; i++) {
         const vlmk_table *table = vlmk_cpu_named(isa_names[i]);
         if (!table) continue;
@@ -31,7 +33,8 @@ static void open_devices(void)
         for (int w = 0; w < WORKER_COUNTS; w++) {
             d->state[w] = vlmk_cpu_state_create(w + 1);
             CHECK(d->state[w] != NULL);
-            vlmk_cpu_env_init(&d->env[w], d->state[w], teams[w], w + 1, w ? test_env_parallel : NULL);
+            vlmk_cpu_env_init(&d->env[w], d->state[w], teams[w], w + 1,
+                              w ? test_env_parallel : NULL);
             d->env[w].flops = &flops;
         }
     }

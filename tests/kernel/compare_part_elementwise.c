@@ -3,7 +3,8 @@
 #include <string.h>
 #include "compare.h"
 
-static const int64_t lengths[] = {0, 1, 15, 16, 17, 63, 64, 65, 127, 129, 1000, 4095, 4096, 4097, 16385, 33000};
+static const int64_t lengths[] = {0,   1,   15,   16,   17,   63,   64,    65,
+                                  127, 129, 1000, 4095, 4096, 4097, 16385, 33000};
 static const int types[] = {VLMOE_F32, VLMOE_BF16};
 
 typedef struct run {
@@ -25,8 +26,11 @@ static void begin(run *p, const char *what, int64_t n)
 static int call_convert(const vlmk_table *table, vlmk_env *env, void *arg, int side)
 {
     run *p = arg;
-    vlmk_convert_args a = {.n = p->n, .src_dtype = type_at(p->x, side), .dst_dtype = type_at(p->out, side),
-                           .src = at(p->x, side), .dst = at(p->out, side)};
+    vlmk_convert_args a = {.n = p->n,
+                           .src_dtype = type_at(p->x, side),
+                           .dst_dtype = type_at(p->out, side),
+                           .src = at(p->x, side),
+                           .dst = at(p->out, side)};
     return table->convert(env, &a);
 }
 
@@ -34,14 +38,19 @@ static int call_convert(const vlmk_table *table, vlmk_env *env, void *arg, int s
 TEST(compare_convert_rounds_exactly)
 {
     static const int all[] = {VLMOE_F32, VLMOE_BF16, VLMOE_F64};
-    static const double special[] = {1.0 + 0x1p-8, 1.0 + 0x3p-8, -1.0 - 0x1p-8, 1.0 + 0x1p-8 + 0x1p-23, 0x1p-130,
-                                     1.0 + 0x1p-8 + 0x1p-40, -0.0, INFINITY, -INFINITY, FLT_MAX, NAN, 1e-300};
+    static const double special[] = {1.0 + 0x1p-8,  1.0 + 0x3p-8,
+                                     -1.0 - 0x1p-8, 1.0 + 0x1p-8 + 0x1p-23,
+                                     0x1p-130,      1.0 + 0x1p-8 + 0x1p-40,
+                                     -0.0,          INFINITY,
+                                     -INFINITY,     FLT_MAX,
+                                     NAN,           1e-300};
     for (int i = 0; i < COUNT_OF(lengths); i++)
         for (int pair = 0; pair < 9; pair++) {
             run p;
             begin(&p, "convert", lengths[i]);
             p.x = kit_real(&p.kit, "src", p.n, all[pair / 3], 1.0);
-            for (int64_t s = 0; s < COUNT_OF(special) && s < p.n; s++) kit_set(p.x, p.n - 1 - s, special[s]);
+            for (int64_t s = 0; s < COUNT_OF(special) && s < p.n; s++)
+                kit_set(p.x, p.n - 1 - s, special[s]);
             p.out = kit_output(&p.kit, "dst", p.n, all[pair % 3], 0);
             p.out->is_exact = 1;
             kit_run(&p.kit, call_convert, NULL, &p);
@@ -52,8 +61,11 @@ TEST(compare_convert_rounds_exactly)
 static int call_axpy(const vlmk_table *table, vlmk_env *env, void *arg, int side)
 {
     run *p = arg;
-    vlmk_axpy_args a = {.n = p->n, .factor = side == SIZE ? fabs(p->factor) : p->factor, .src = at(p->x, side),
-                        .dst = at(p->out, side), .accumulate = p->accumulate};
+    vlmk_axpy_args a = {.n = p->n,
+                        .factor = side == SIZE ? fabs(p->factor) : p->factor,
+                        .src = at(p->x, side),
+                        .dst = at(p->out, side),
+                        .accumulate = p->accumulate};
     return table->axpy(env, &a);
 }
 
@@ -78,22 +90,31 @@ TEST(compare_axpy)
 static int call_act_bwd(const vlmk_table *table, vlmk_env *env, void *arg, int side)
 {
     run *p = arg;
-    vlmk_act_bwd_args a = {.dtype = type_at(p->x, side), .act = p->act, .n = p->n, .pre = at(p->x, side),
-                           .dy = at(p->is_in_place ? p->out : p->dy, side), .dpre = at(p->out, side)};
+    vlmk_act_bwd_args a = {.dtype = type_at(p->x, side),
+                           .act = p->act,
+                           .n = p->n,
+                           .pre = at(p->x, side),
+                           .dy = at(p->is_in_place ? p->out : p->dy, side),
+                           .dpre = at(p->out, side)};
     return table->act_bwd(env, &a);
 }
 
-/* GELU's slope is 1/2 + erf/2 + x phi: three terms; exp(-x^2/2) adds its argument's rounding, x^2/2 of a term. tanh's is 1 - y^2:
- * two terms, y with four roundings. */
+/* GELU's slope is 1/2 + erf/2 + x phi: three terms; exp(-x^2/2) adds its argument's rounding, x^2/2
+ * of a term. tanh's is 1 - y^2: two terms, y with four roundings. */
 static void bound_act_bwd(void *arg)
 {
     run *p = arg;
     double *error = kit_error(p->out);
     for (int64_t i = 0; i < p->n; i++) {
-        double x = kit_get(p->x, WANT, i), dy = fabs(p->is_in_place ? kit_before(p->out, i) : kit_get(p->dy, WANT, i));
+        double x = kit_get(p->x, WANT, i),
+               dy = fabs(p->is_in_place ? kit_before(p->out, i) : kit_get(p->dy, WANT, i));
         double phi = 0.3989422804014327 * exp(-0.5 * x * x), y = tanh(x);
-        double gelu = 3.0 * (1.0 + fabs(x) * phi * (1.0 + 0.5 * x * x)), two_terms = 2.0 * (1.0 + y * y) + 8.0 * y * y;
-        error[i] = U_F32 * dy * (p->act == VLMK_ACT_GELU ? gelu : p->act == VLMK_ACT_TANH ? two_terms : 1.0);
+        double gelu = 3.0 * (1.0 + fabs(x) * phi * (1.0 + 0.5 * x * x)),
+               two_terms = 2.0 * (1.0 + y * y) + 8.0 * y * y;
+        error[i] = U_F32 * dy *
+                   (p->act == VLMK_ACT_GELU   ? gelu
+                    : p->act == VLMK_ACT_TANH ? two_terms
+                                              : 1.0);
     }
 }
 
@@ -119,12 +140,17 @@ TEST(compare_act_bwd)
 static int call_dropout(const vlmk_table *table, vlmk_env *env, void *arg, int side)
 {
     run *p = arg;
-    vlmk_dropout_args a = {.dtype = type_at(p->out, side), .n = p->n, .p = p->factor, .key = p->key,
-                           .x = at(p->is_in_place ? p->out : p->x, side), .y = at(p->out, side)};
+    vlmk_dropout_args a = {.dtype = type_at(p->out, side),
+                           .n = p->n,
+                           .p = p->factor,
+                           .key = p->key,
+                           .x = at(p->is_in_place ? p->out : p->x, side),
+                           .y = at(p->out, side)};
     return table->dropout(env, &a);
 }
 
-/* The mask is exact, so a dropped element is 0 = want exactly; a kept one has the factor's rounding and the product's. */
+/* The mask is exact, so a dropped element is 0 = want exactly; a kept one has the factor's rounding
+ * and the product's. */
 TEST(compare_dropout)
 {
     static const double ps[] = {0.0, 0.1, 0.5, 0.999};
@@ -148,15 +174,27 @@ TEST(compare_dropout)
 static int call_adamw(const vlmk_table *table, vlmk_env *env, void *arg, int side)
 {
     run *p = arg;
-    vlmk_adamw_args a = {.n = p->n, .param = at(p->param, side), .grad = at(p->grad, side), .m = at(p->m, side),
-                         .v = at(p->v, side), .copy = at(p->copy, side), .copy_dtype = p->copy ? type_at(p->copy, side) : 0,
-                         .lr = 0.01, .beta1 = 0.9, .beta2 = 0.98, .eps = 1e-6, .decay = 0.05, .correction1 = 0.271,
-                         .correction2 = 0.0588, .grad_scale = 0.7};
+    vlmk_adamw_args a = {.n = p->n,
+                         .param = at(p->param, side),
+                         .grad = at(p->grad, side),
+                         .m = at(p->m, side),
+                         .v = at(p->v, side),
+                         .copy = at(p->copy, side),
+                         .copy_dtype = p->copy ? type_at(p->copy, side) : 0,
+                         .lr = 0.01,
+                         .beta1 = 0.9,
+                         .beta2 = 0.98,
+                         .eps = 1e-6,
+                         .decay = 0.05,
+                         .correction1 = 0.271,
+                         .correction2 = 0.0588,
+                         .grad_scale = 0.7};
     return table->adamw(env, &a);
 }
 
-/* m: two products, each with a rounded coefficient, and a sum: 4 roundings of b1 |m| + (1-b1)|g|; v the same, relative, with g twice.
- * The step lr/c1 m / (sqrt(v)/sqrt(c2) + eps): m's error, half of v's, ten roundings. */
+/* m: two products, each with a rounded coefficient, and a sum: 4 roundings of b1 |m| + (1-b1)|g|; v
+ * the same, relative, with g twice. The step lr/c1 m / (sqrt(v)/sqrt(c2) + eps): m's error, half of
+ * v's, ten roundings. */
 static void bound_adamw(void *arg)
 {
     run *p = arg;
@@ -184,8 +222,10 @@ TEST(compare_adamw)
             p.param = kit_updated(kit_real(&p.kit, "param", p.n, VLMOE_F32, 1.0), 0);
             p.m = kit_real(&p.kit, "m", p.n, VLMOE_F32, 0.3);
             p.v = kit_real(&p.kit, "v", p.n, VLMOE_F32, 0.3);
-            for (int64_t s = 0; s < p.n; s++) kit_set(p.v, s, s % 9 == 8 ? 0.0 : fabs(kit_get(p.v, WANT, s)));
-            for (int64_t s = 8; s < p.n; s += 18) kit_set(p.grad, s, 0.0); /* v stays 0: the divisor is eps */
+            for (int64_t s = 0; s < p.n; s++)
+                kit_set(p.v, s, s % 9 == 8 ? 0.0 : fabs(kit_get(p.v, WANT, s)));
+            for (int64_t s = 8; s < p.n; s += 18)
+                kit_set(p.grad, s, 0.0); /* v stays 0: the divisor is eps */
             for (int64_t s = 8; s < p.n; s += 18) kit_set(p.m, s, 0.0);
             kit_updated(p.m, 0);
             kit_updated(p.v, 0);
@@ -202,11 +242,13 @@ static int call_square_sum(const vlmk_table *table, vlmk_env *env, void *arg, in
     return table->square_sum(env, &a);
 }
 
-/* Squares of f32 are exact in f64 and 4,096 of them add with 2^-41 at worst; whole numbers add exactly. */
+/* Squares of f32 are exact in f64 and 4,096 of them add with 2^-41 at worst; whole numbers add
+ * exactly. */
 static void bound_square_sum(void *arg)
 {
     run *p = arg;
-    for (int64_t b = 0; b < p->out->n; b++) kit_error(p->out)[b] = 4096.0 * 0x1p-53 * kit_get(p->out, WANT, b);
+    for (int64_t b = 0; b < p->out->n; b++)
+        kit_error(p->out)[b] = 4096.0 * 0x1p-53 * kit_get(p->out, WANT, b);
 }
 
 TEST(compare_square_sum)
@@ -215,7 +257,8 @@ TEST(compare_square_sum)
         for (int is_whole = 0; is_whole < 2; is_whole++) {
             run p;
             begin(&p, "square_sum", lengths[i]);
-            p.x = is_whole ? kit_whole(&p.kit, "x", p.n, VLMOE_F32, 9) : kit_real(&p.kit, "x", p.n, VLMOE_F32, 1.0);
+            p.x = is_whole ? kit_whole(&p.kit, "x", p.n, VLMOE_F32, 9)
+                           : kit_real(&p.kit, "x", p.n, VLMOE_F32, 1.0);
             p.out = kit_output(&p.kit, "partial", (p.n + 4095) / 4096, VLMOE_F64, 0);
             p.out->is_exact = is_whole;
             kit_run(&p.kit, call_square_sum, bound_square_sum, &p);

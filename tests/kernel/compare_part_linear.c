@@ -1,4 +1,5 @@
-/* Products on devices: all sizes, groups and types; whole numbers exactly; rows independent of M; sums added once. */
+/* Products on devices: all sizes, groups and types; whole numbers exactly; rows independent of M;
+ * sums added once. */
 #include <stdio.h>
 #include <string.h>
 #include "compare.h"
@@ -9,13 +10,28 @@ typedef struct shape {
 } shape;
 
 static const shape shapes[] = {
-    {0, 5, 7, 1, {0}},      {5, 0, 7, 1, {0}},    {5, 7, 0, 1, {0}},    {1, 1, 1, 1, {0}},     {3, 129, 19, 1, {0}},
-    {63, 65, 17, 1, {0}},   {64, 64, 64, 1, {0}}, {65, 63, 16, 1, {0}}, {127, 33, 31, 1, {0}}, {129, 128, 48, 1, {0}},
-    {7, 12, 96, 1, {0, 4}},                        /* one group, three rows past it */
-    {130, 33, 20, 4, {0, 0, 65, 65, 128}},         /* empty first and third group, two rows past the last */
-    {10, 9, 5, 3, {0, 0, 0, 0}},                   /* nothing but empty groups */
+    {0, 5, 7, 1, {0}},
+    {5, 0, 7, 1, {0}},
+    {5, 7, 0, 1, {0}},
+    {1, 1, 1, 1, {0}},
+    {3, 129, 19, 1, {0}},
+    {63, 65, 17, 1, {0}},
+    {64, 64, 64, 1, {0}},
+    {65, 63, 16, 1, {0}},
+    {127, 33, 31, 1, {0}},
+    {129, 128, 48, 1, {0}},
+    {7, 12, 96, 1, {0, 4}},                /* one group, three rows past it */
+    {130, 33, 20, 4, {0, 0, 65, 65, 128}}, /* empty first and third group, two rows past the last */
+    {10, 9, 5, 3, {0, 0, 0, 0}},           /* nothing but empty groups */
     {70, 64, 32, 8, {0, 1, 2, 3, 4, 5, 6, 7, 70}}, /* groups of one row */
     {0, 6, 6, 2, {0, 0, 0}},
+};
+/* Beyond every tile: long sums, many columns, many rows. */
+static const shape large_shapes[] = {
+    {30, 300, 1100, 1, {0}},
+    {30, 1100, 300, 1, {0}},
+    {1100, 40, 70, 1, {0}},
+    {600, 140, 270, 2, {0, 530, 600}},
 };
 static const int types[] = {VLMOE_F32, VLMOE_BF16};
 
@@ -31,8 +47,9 @@ static void begin(product *p, const char *what, const shape *s, int dtype, int i
     memset(p, 0, sizeof *p);
     p->s = *s;
     p->dtype = dtype;
-    kit_begin(&p->kit, "%s%s M %lld N %lld K %lld G %lld %s", what, is_whole ? ", whole numbers," : "", (long long)s->M,
-              (long long)s->N, (long long)s->K, (long long)s->G, dtype == VLMOE_F32 ? "f32" : "bf16");
+    kit_begin(&p->kit, "%s%s M %lld N %lld K %lld G %lld %s", what,
+              is_whole ? ", whole numbers," : "", (long long)s->M, (long long)s->N, (long long)s->K,
+              (long long)s->G, dtype == VLMOE_F32 ? "f32" : "bf16");
     p->kit.uses_size = 1;
     p->kit.flops = 0.0;
     if (s->G > 1 || s->offset[1]) p->offset = kit_ints(&p->kit, "offset", s->G + 1, s->offset);
@@ -41,10 +58,12 @@ static void begin(product *p, const char *what, const shape *s, int dtype, int i
 /* Whole numbers stay below 2^24 in every sum, so any order gives the same f32. */
 static tensor *input(product *p, const char *name, int64_t n, int dtype, int is_whole)
 {
-    return is_whole ? kit_whole(&p->kit, name, n, dtype, 3) : kit_real(&p->kit, name, n, dtype, 1.0);
+    return is_whole ? kit_whole(&p->kit, name, n, dtype, 3)
+                    : kit_real(&p->kit, name, n, dtype, 1.0);
 }
 
-static tensor *output(product *p, const char *name, int64_t n, int dtype, double terms, int is_whole)
+static tensor *output(product *p, const char *name, int64_t n, int dtype, double terms,
+                      int is_whole)
 {
     tensor *t = p->accumulate ? kit_updated(input(p, name, n, dtype, is_whole), terms + 1.0)
                               : kit_output(&p->kit, name, n, dtype, terms);
@@ -55,16 +74,26 @@ static tensor *output(product *p, const char *name, int64_t n, int dtype, double
 static int call_fwd(const vlmk_table *table, vlmk_env *env, void *arg, int side)
 {
     product *p = arg;
-    vlmk_linear_fwd_args a = {.dtype = type_at(p->x, side), .y_dtype = type_at(p->y, side), .act = p->act, .M = p->s.M,
-                              .N = p->s.N, .K = p->s.K, .G = p->s.G, .offset = at(p->offset, side), .x = at(p->x, side),
-                              .w = at(p->w, side), .bias = at(p->bias, side), .pre = at(p->pre, side),
+    vlmk_linear_fwd_args a = {.dtype = type_at(p->x, side),
+                              .y_dtype = type_at(p->y, side),
+                              .act = p->act,
+                              .M = p->s.M,
+                              .N = p->s.N,
+                              .K = p->s.K,
+                              .G = p->s.G,
+                              .offset = at(p->offset, side),
+                              .x = at(p->x, side),
+                              .w = at(p->w, side),
+                              .bias = at(p->bias, side),
+                              .pre = at(p->pre, side),
                               .y = at(p->y, side)};
     if (side == SIZE) a.act = VLMK_ACT_NONE; /* the size of the sum inside */
     return table->linear_fwd(env, &a);
 }
 
-/* The sum's error passes through a slope of at most 1.13 (GELU) or 1 (tanh): part of terms. The function's own: GELU as
- * x / 2 + x erf / 2 is two terms of together |x|; tanh is a quotient with four relative roundings. */
+/* The sum's error passes through a slope of at most 1.13 (GELU) or 1 (tanh): part of terms. The
+ * function's own: GELU as x / 2 + x erf / 2 is two terms of together |x|; tanh is a quotient with
+ * four relative roundings. */
 static void bound_fwd(void *arg)
 {
     product *p = arg;
@@ -74,19 +103,24 @@ static void bound_fwd(void *arg)
     int64_t rows = p->offset ? p->s.offset[p->s.G] : p->s.M;
     p->y->terms *= 1.13;
     for (int64_t i = 0; i < rows * p->s.N; i++)
-        error[i] = U_F32 * (p->act == VLMK_ACT_GELU ? 2.0 * fabs(kit_get(p->pre, WANT, i)) : 4.0 * fabs(kit_get(p->y, WANT, i)));
+        error[i] = U_F32 * (p->act == VLMK_ACT_GELU ? 2.0 * fabs(kit_get(p->pre, WANT, i))
+                                                    : 4.0 * fabs(kit_get(p->y, WANT, i)));
 }
 
 static void run_fwd(const shape *s, int dtype, int y_dtype, int act, int is_whole)
 {
     product p;
-    begin(&p, act == VLMK_ACT_GELU ? "linear_fwd gelu" : act == VLMK_ACT_TANH ? "linear_fwd tanh" : "linear_fwd", s, dtype,
-          is_whole);
+    begin(&p,
+          act == VLMK_ACT_GELU   ? "linear_fwd gelu"
+          : act == VLMK_ACT_TANH ? "linear_fwd tanh"
+                                 : "linear_fwd",
+          s, dtype, is_whole);
     p.act = act;
     p.x = input(&p, "x", s->M * s->K, dtype, is_whole);
     p.w = input(&p, "w", s->G * s->N * s->K, dtype, is_whole);
     if (s->K > 0 && s->N % 2) p.bias = input(&p, "bias", s->G * s->N, VLMOE_F32, is_whole);
-    if (act != VLMK_ACT_NONE) p.pre = output(&p, "pre", s->M * s->N, dtype, (double)s->K + 1.0, is_whole);
+    if (act != VLMK_ACT_NONE)
+        p.pre = output(&p, "pre", s->M * s->N, dtype, (double)s->K + 1.0, is_whole);
     p.y = output(&p, "y", s->M * s->N, y_dtype, (double)s->K + 1.0, is_whole);
     kit_run(&p.kit, call_fwd, bound_fwd, &p);
     kit_end(&p.kit);
@@ -96,18 +130,30 @@ TEST(compare_linear_fwd)
 {
     for (int i = 0; i < COUNT_OF(shapes); i++)
         for (int t = 0; t < 2; t++) {
-            for (int act = VLMK_ACT_NONE; act <= VLMK_ACT_TANH; act++) run_fwd(&shapes[i], types[t], types[t], act, 0);
+            for (int act = VLMK_ACT_NONE; act <= VLMK_ACT_TANH; act++)
+                run_fwd(&shapes[i], types[t], types[t], act, 0);
             run_fwd(&shapes[i], types[t], VLMOE_F32, i % 3, 0);
             run_fwd(&shapes[i], types[t], types[t], VLMK_ACT_NONE, 1);
         }
+    for (int i = 0; i < 3; i++)
+        for (int is_whole = 0; is_whole < 2; is_whole++)
+            run_fwd(&large_shapes[i], types[is_whole], VLMOE_F32, 0, is_whole);
 }
 
 static int call_dx(const vlmk_table *table, vlmk_env *env, void *arg, int side)
 {
     product *p = arg;
-    vlmk_linear_dx_args a = {.dtype = type_at(p->dy, side), .dx_dtype = type_at(p->dx, side), .M = p->s.M, .N = p->s.N,
-                             .K = p->s.K, .G = p->s.G, .offset = at(p->offset, side), .dy = at(p->dy, side),
-                             .w = at(p->w, side), .dx = at(p->dx, side), .accumulate = p->accumulate};
+    vlmk_linear_dx_args a = {.dtype = type_at(p->dy, side),
+                             .dx_dtype = type_at(p->dx, side),
+                             .M = p->s.M,
+                             .N = p->s.N,
+                             .K = p->s.K,
+                             .G = p->s.G,
+                             .offset = at(p->offset, side),
+                             .dy = at(p->dy, side),
+                             .w = at(p->w, side),
+                             .dx = at(p->dx, side),
+                             .accumulate = p->accumulate};
     return table->linear_dx(env, &a);
 }
 
@@ -132,14 +178,25 @@ TEST(compare_linear_dx)
                 run_dx(&shapes[i], types[t], types[t], accumulate, 1);
                 run_dx(&shapes[i], types[t], VLMOE_F32, accumulate, i % 2);
             }
+    for (int i = 0; i < 3; i++)
+        for (int is_whole = 0; is_whole < 2; is_whole++)
+            run_dx(&large_shapes[i], types[!is_whole], VLMOE_F32, i % 2, is_whole);
 }
 
 static int call_dw(const vlmk_table *table, vlmk_env *env, void *arg, int side)
 {
     product *p = arg;
-    vlmk_linear_dw_args a = {.dtype = type_at(p->x, side), .M = p->s.M, .N = p->s.N, .K = p->s.K, .G = p->s.G,
-                             .offset = at(p->offset, side), .x = at(p->x, side), .dy = at(p->dy, side),
-                             .dw = at(p->dw, side), .db = at(p->db, side), .accumulate = p->accumulate};
+    vlmk_linear_dw_args a = {.dtype = type_at(p->x, side),
+                             .M = p->s.M,
+                             .N = p->s.N,
+                             .K = p->s.K,
+                             .G = p->s.G,
+                             .offset = at(p->offset, side),
+                             .x = at(p->x, side),
+                             .dy = at(p->dy, side),
+                             .dw = at(p->dw, side),
+                             .db = at(p->db, side),
+                             .accumulate = p->accumulate};
     return table->linear_dw(env, &a);
 }
 
@@ -164,9 +221,12 @@ TEST(compare_linear_dw)
                 run_dw(&shapes[i], types[t], accumulate, 0, 1);
                 run_dw(&shapes[i], types[t], accumulate, 1, i % 2);
             }
+    for (int i = 2; i < 4; i++)
+        for (int t = 0; t < 2; t++) run_dw(&large_shapes[i], types[t], i % 2, t, 1);
 }
 
-/* Bytes of `rows` rows of y = x w^T + b (or of dx = dy w), for rows first .. first + rows - 1 of the inputs of p, in a call of its own. */
+/* Bytes of `rows` rows of y = x w^T + b (or of dx = dy w), for rows first .. first + rows - 1 of
+ * the inputs of p, in a call of its own. */
 static void row_bits(product *p, int device, int64_t first, int64_t rows, int is_dx, float *out)
 {
     size_t size = p->dtype == VLMOE_BF16 ? 2 : 4;
@@ -175,11 +235,27 @@ static void row_bits(product *p, int device, int64_t first, int64_t rows, int is
     const unsigned char *from = at(is_dx ? p->dy : p->x, GOT);
     memcpy(part, from + (size_t)(first * cols) * size, (size_t)(rows * cols) * size);
     vlmk_env *env = device_env(device, 2);
-    vlmk_linear_fwd_args f = {.dtype = p->dtype, .y_dtype = VLMOE_F32, .M = rows, .N = p->s.N, .K = p->s.K, .G = 1,
-                              .x = part, .w = at(p->w, GOT), .bias = at(p->bias, GOT), .y = out};
-    vlmk_linear_dx_args d = {.dtype = p->dtype, .dx_dtype = VLMOE_F32, .M = rows, .N = p->s.N, .K = p->s.K, .G = 1,
-                             .dy = part, .w = at(p->w, GOT), .dx = out};
-    int status = is_dx ? device_table(device)->linear_dx(env, &d) : device_table(device)->linear_fwd(env, &f);
+    vlmk_linear_fwd_args f = {.dtype = p->dtype,
+                              .y_dtype = VLMOE_F32,
+                              .M = rows,
+                              .N = p->s.N,
+                              .K = p->s.K,
+                              .G = 1,
+                              .x = part,
+                              .w = at(p->w, GOT),
+                              .bias = at(p->bias, GOT),
+                              .y = out};
+    vlmk_linear_dx_args d = {.dtype = p->dtype,
+                             .dx_dtype = VLMOE_F32,
+                             .M = rows,
+                             .N = p->s.N,
+                             .K = p->s.K,
+                             .G = 1,
+                             .dy = part,
+                             .w = at(p->w, GOT),
+                             .dx = out};
+    int status = is_dx ? device_table(device)->linear_dx(env, &d)
+                       : device_table(device)->linear_fwd(env, &f);
     device_done(env);
     CHECK_INT(status, VLMOE_OK);
 }
@@ -206,9 +282,11 @@ TEST(compare_linear_rows_do_not_depend_on_m_or_place)
                     row_bits(&p, device, parts[i].first, parts[i].rows, is_dx, part);
                     size_t bytes = (size_t)(parts[i].rows * cols) * sizeof(float);
                     if (memcmp(part, whole + parts[i].first * cols, bytes) != 0)
-                        test_fail(__FILE__, __LINE__, "%s: rows %lld.. of %s (%s) differ when %lld rows are computed alone",
-                                  device_name(device), (long long)parts[i].first, is_dx ? "dx" : "y",
-                                  t ? "bf16" : "f32", (long long)parts[i].rows);
+                        test_fail(
+                            __FILE__, __LINE__,
+                            "%s: rows %lld.. of %s (%s) differ when %lld rows are computed alone",
+                            device_name(device), (long long)parts[i].first, is_dx ? "dx" : "y",
+                            t ? "bf16" : "f32", (long long)parts[i].rows);
                 }
                 kit_end(&p.kit);
             }
@@ -226,17 +304,29 @@ TEST(compare_linear_dw_adds_the_whole_product_once)
             p.x = input(&p, "x", s.M * s.K, types[t], 0);
             p.dy = input(&p, "dy", s.M * s.N, types[t], 0);
             for (int accumulate = 0; accumulate < 2; accumulate++) {
-                for (int i = 0; i < COUNT_OF(bits[0]); i++) bits[accumulate][i] = 0.1f * (float)(i % 17);
-                for (int i = 0; i < COUNT_OF(db[0]); i++) db[accumulate][i] = 0.1f * (float)(i % 17);
-                vlmk_linear_dw_args a = {.dtype = types[t], .M = s.M, .N = s.N, .K = s.K, .G = s.G, .offset = s.offset,
-                                         .x = at(p.x, GOT), .dy = at(p.dy, GOT), .dw = bits[accumulate],
-                                         .db = db[accumulate], .accumulate = accumulate};
+                for (int i = 0; i < COUNT_OF(bits[0]); i++)
+                    bits[accumulate][i] = 0.1f * (float)(i % 17);
+                for (int i = 0; i < COUNT_OF(db[0]); i++)
+                    db[accumulate][i] = 0.1f * (float)(i % 17);
+                vlmk_linear_dw_args a = {.dtype = types[t],
+                                         .M = s.M,
+                                         .N = s.N,
+                                         .K = s.K,
+                                         .G = s.G,
+                                         .offset = s.offset,
+                                         .x = at(p.x, GOT),
+                                         .dy = at(p.dy, GOT),
+                                         .dw = bits[accumulate],
+                                         .db = db[accumulate],
+                                         .accumulate = accumulate};
                 vlmk_env *env = device_env(device, 2);
                 CHECK_INT(device_table(device)->linear_dw(env, &a), VLMOE_OK);
                 device_done(env);
             }
-            for (int i = 0; i < COUNT_OF(bits[0]); i++) CHECK(bits[1][i] == 0.1f * (float)(i % 17) + bits[0][i]);
-            for (int i = 0; i < COUNT_OF(db[0]); i++) CHECK(db[1][i] == 0.1f * (float)(i % 17) + db[0][i]);
+            for (int i = 0; i < COUNT_OF(bits[0]); i++)
+                CHECK(bits[1][i] == 0.1f * (float)(i % 17) + bits[0][i]);
+            for (int i = 0; i < COUNT_OF(db[0]); i++)
+                CHECK(db[1][i] == 0.1f * (float)(i % 17) + db[0][i]);
             kit_end(&p.kit);
         }
 }

@@ -6,7 +6,8 @@
 
 static const struct {
     int64_t T, E, K;
-} sizes[] = {{0, 4, 1}, {1, 1, 1}, {5, 3, 2}, {64, 8, 1}, {129, 7, 3}, {63, 33, 2}, {300, 32, 1}, {40, 130, 4}};
+} sizes[] = {{0, 4, 1},   {1, 1, 1},   {5, 3, 2},    {64, 8, 1},
+             {129, 7, 3}, {63, 33, 2}, {300, 32, 1}, {40, 130, 4}};
 
 typedef struct routing {
     kit kit;
@@ -15,13 +16,15 @@ typedef struct routing {
     int renorm, accumulate, bpr;
     int64_t n_sets;
     tensor *logits, *noisy, *clean, *gates, *priority, *expert;
-    tensor *set_offset, *capacity, *slot, *row_token, *expert_offset, *load, *served, *weight, *dweight, *dlogits;
+    tensor *set_offset, *capacity, *slot, *row_token, *expert_offset, *load, *served, *weight,
+        *dweight, *dlogits;
 } routing;
 
 static void begin(routing *p, const char *what, int i)
 {
     memset(p, 0, sizeof *p);
-    kit_begin(&p->kit, "%s T %lld E %lld K %lld", what, (long long)sizes[i].T, (long long)sizes[i].E, (long long)sizes[i].K);
+    kit_begin(&p->kit, "%s T %lld E %lld K %lld", what, (long long)sizes[i].T,
+              (long long)sizes[i].E, (long long)sizes[i].K);
     p->T = sizes[i].T;
     p->E = sizes[i].E;
     p->K = sizes[i].K;
@@ -30,15 +33,23 @@ static void begin(routing *p, const char *what, int i)
 static int call_select(const vlmk_table *table, vlmk_env *env, void *arg, int side)
 {
     routing *p = arg;
-    vlmk_router_select_args a = {.T = p->T, .E = p->E, .K = p->K, .logits = at(p->logits, side), .sigma = p->sigma,
-                                 .key = 0xfeedbeefcafe1234u, .noisy = at(p->noisy, side), .clean = at(p->clean, side),
-                                 .gates = at(p->gates, side), .priority = at(p->priority, side),
+    vlmk_router_select_args a = {.T = p->T,
+                                 .E = p->E,
+                                 .K = p->K,
+                                 .logits = at(p->logits, side),
+                                 .sigma = p->sigma,
+                                 .key = 0xfeedbeefcafe1234u,
+                                 .noisy = at(p->noisy, side),
+                                 .clean = at(p->clean, side),
+                                 .gates = at(p->gates, side),
+                                 .priority = at(p->priority, side),
                                  .expert = at(p->expert, side)};
     return table->router_select(env, &a);
 }
 
-/* noisy: sigma's rounding, the noise's, a product and a sum. A softmax: its argument is off by u (|x| + |lse|) and its own error,
- * the largest error of any argument is in the sum too, and E terms. priority is one of the gates. */
+/* noisy: sigma's rounding, the noise's, a product and a sum. A softmax: its argument is off by u
+ * (|x| + |lse|) and its own error, the largest error of any argument is in the sum too, and E
+ * terms. priority is one of the gates. */
 static void bound_select(void *arg)
 {
     routing *p = arg;
@@ -50,7 +61,8 @@ static void bound_select(void *arg)
             noise = fmax(noise, kit_error(p->noisy)[i]);
             range = fmax(range, fabs(x) + z);
         }
-        double relative = U_F32 * ((double)p->E + 4.0 + 4.0 * range + 2.0 * log((double)p->E + 1.0));
+        double relative =
+            U_F32 * ((double)p->E + 4.0 + 4.0 * range + 2.0 * log((double)p->E + 1.0));
         for (int64_t i = t * p->E; i < (t + 1) * p->E; i++) {
             kit_error(p->clean)[i] = relative * kit_get(p->clean, WANT, i);
             kit_error(p->gates)[i] = (relative + 2.0 * noise) * kit_get(p->gates, WANT, i);
@@ -59,11 +71,15 @@ static void bound_select(void *arg)
     }
 }
 
-/* Rows 0 and 1 are full of ties. */
+/* Rows 0 and 1 are full of ties; row 2 would overflow an exponential that is not relative to the
+ * largest. */
 static void add_logits(routing *p)
 {
     p->logits = kit_real(&p->kit, "logits", p->T * p->E, VLMOE_F32, 4.0);
-    for (int64_t i = 0; p->T > 2 && i < 2 * p->E; i++) kit_set(p->logits, i, (double)(i * 7 / 3 % 2));
+    for (int64_t i = 0; p->T > 2 && i < 2 * p->E; i++)
+        kit_set(p->logits, i, (double)(i * 7 / 3 % 2));
+    for (int64_t i = 2 * p->E; p->T > 2 && i < 3 * p->E; i++)
+        kit_set(p->logits, i, 500.0 + kit_get(p->logits, WANT, i));
 }
 
 TEST(compare_router_select)
@@ -89,11 +105,19 @@ TEST(compare_router_select)
 static int call_assign(const vlmk_table *table, vlmk_env *env, void *arg, int side)
 {
     routing *p = arg;
-    vlmk_router_assign_args a = {.T = p->T, .E = p->E, .K = p->K, .n_sets = p->n_sets,
-                                 .set_offset = at(p->set_offset, side), .capacity = at(p->capacity, side), .bpr = p->bpr,
-                                 .expert = at(p->expert, side), .priority = at(p->priority, side),
-                                 .slot = at(p->slot, side), .row_token = at(p->row_token, side),
-                                 .expert_offset = at(p->expert_offset, side), .load = at(p->load, side),
+    vlmk_router_assign_args a = {.T = p->T,
+                                 .E = p->E,
+                                 .K = p->K,
+                                 .n_sets = p->n_sets,
+                                 .set_offset = at(p->set_offset, side),
+                                 .capacity = at(p->capacity, side),
+                                 .bpr = p->bpr,
+                                 .expert = at(p->expert, side),
+                                 .priority = at(p->priority, side),
+                                 .slot = at(p->slot, side),
+                                 .row_token = at(p->row_token, side),
+                                 .expert_offset = at(p->expert_offset, side),
+                                 .load = at(p->load, side),
                                  .served = at(p->served, side)};
     return table->router_assign(env, &a);
 }
@@ -112,7 +136,8 @@ static void add_experts(routing *p)
     free(expert);
 }
 
-/* Four sets, the second empty, the third of one token at most; capacities from none to no limit. Priorities come in tenths: many ties. */
+/* Four sets, the second empty, the third of one token at most; capacities from none to no limit.
+ * Priorities come in tenths: many ties. */
 static void run_assign(int i, int bpr, int32_t capacity)
 {
     routing p;
@@ -126,7 +151,8 @@ static void run_assign(int i, int bpr, int32_t capacity)
     p.capacity = kit_ints(&p.kit, "capacity", 4, limit);
     add_experts(&p);
     p.priority = kit_real(&p.kit, "priority", p.T, VLMOE_F32, 1.0);
-    for (int64_t t = 0; t < p.T; t++) kit_set(p.priority, t, floor(10.0 * kit_get(p.priority, SIZE, t)) / 10.0);
+    for (int64_t t = 0; t < p.T; t++)
+        kit_set(p.priority, t, floor(10.0 * kit_get(p.priority, SIZE, t)) / 10.0);
     p.slot = kit_int_output(&p.kit, "slot", p.T * p.K);
     p.row_token = kit_int_output(&p.kit, "row_token", p.T * p.K);
     p.expert_offset = kit_int_output(&p.kit, "expert_offset", p.E + 1);
@@ -147,8 +173,13 @@ TEST(compare_router_assign_is_exact)
 static int call_weights(const vlmk_table *table, vlmk_env *env, void *arg, int side)
 {
     routing *p = arg;
-    vlmk_router_weights_args a = {.T = p->T, .E = p->E, .K = p->K, .gates = at(p->gates, side),
-                                  .expert = at(p->expert, side), .slot = at(p->slot, side), .renorm = p->renorm,
+    vlmk_router_weights_args a = {.T = p->T,
+                                  .E = p->E,
+                                  .K = p->K,
+                                  .gates = at(p->gates, side),
+                                  .expert = at(p->expert, side),
+                                  .slot = at(p->slot, side),
+                                  .renorm = p->renorm,
                                   .weight = at(p->weight, side)};
     return table->router_weights(env, &a);
 }
@@ -156,9 +187,15 @@ static int call_weights(const vlmk_table *table, vlmk_env *env, void *arg, int s
 static int call_weights_bwd(const vlmk_table *table, vlmk_env *env, void *arg, int side)
 {
     routing *p = arg;
-    vlmk_router_weights_bwd_args a = {.T = p->T, .E = p->E, .K = p->K, .gates = at(p->gates, side),
-                                      .expert = at(p->expert, side), .slot = at(p->slot, side), .renorm = p->renorm,
-                                      .dweight = at(p->dweight, side), .dlogits = at(p->dlogits, side),
+    vlmk_router_weights_bwd_args a = {.T = p->T,
+                                      .E = p->E,
+                                      .K = p->K,
+                                      .gates = at(p->gates, side),
+                                      .expert = at(p->expert, side),
+                                      .slot = at(p->slot, side),
+                                      .renorm = p->renorm,
+                                      .dweight = at(p->dweight, side),
+                                      .dlogits = at(p->dlogits, side),
                                       .accumulate = p->accumulate};
     return table->router_weights_bwd(env, &a);
 }
@@ -171,7 +208,8 @@ static void bound_weights(void *arg)
         kit_error(p->weight)[i] = ((double)p->K + 2.0) * U_F32 * kit_get(p->weight, WANT, i);
 }
 
-/* dgate_k = dw_k / S - (sum dw g) / S^2, dlogit_e = g_e (dgate_e - sum_k g_k dgate_k): all terms with their absolute values, sums of K. */
+/* dgate_k = dw_k / S - (sum dw g) / S^2, dlogit_e = g_e (dgate_e - sum_k g_k dgate_k): all terms
+ * with their absolute values, sums of K. */
 static void bound_weights_bwd(void *arg)
 {
     routing *p = arg;
@@ -186,18 +224,22 @@ static void bound_weights_bwd(void *arg)
             kept += slot[k] < 0 ? 0.0 : gate;
             pull += slot[k] < 0 ? 0.0 : gate * fabs(kit_get(p->dweight, WANT, t * p->K + k));
         }
-        double divisor = p->renorm == VLMK_RENORM_BEFORE ? all : p->renorm == VLMK_RENORM_AFTER ? fmax(kept, 1e-9) : 1.0;
+        double divisor = p->renorm == VLMK_RENORM_BEFORE  ? all
+                         : p->renorm == VLMK_RENORM_AFTER ? fmax(kept, 1e-9)
+                                                          : 1.0;
         for (int64_t k = 0; k < p->K; k++) {
             double dweight = slot[k] < 0 ? 0.0 : fabs(kit_get(p->dweight, WANT, t * p->K + k));
-            size[k] = dweight / divisor + (p->renorm == VLMK_RENORM_NONE ? 0.0 : pull / (divisor * divisor));
+            size[k] = dweight / divisor +
+                      (p->renorm == VLMK_RENORM_NONE ? 0.0 : pull / (divisor * divisor));
             mean += kit_get(p->gates, WANT, t * p->E + expert[k]) * size[k];
         }
         for (int64_t e = 0; e < p->E; e++) {
             double own = 0.0;
             for (int64_t k = 0; k < p->K; k++)
                 if (expert[k] == e) own = size[k];
-            kit_error(p->dlogits)[t * p->E + e] = n * U_F32 * kit_get(p->gates, WANT, t * p->E + e) * (own + mean) +
-                                                  (p->accumulate ? 2.0 * U_F32 : 0.0);
+            kit_error(p->dlogits)[t * p->E + e] =
+                n * U_F32 * kit_get(p->gates, WANT, t * p->E + e) * (own + mean) +
+                (p->accumulate ? 2.0 * U_F32 : 0.0);
         }
     }
 }
@@ -208,7 +250,8 @@ static void add_gates(routing *p)
     p->gates = kit_real(&p->kit, "gates", p->T * p->E, VLMOE_F32, 3.0);
     for (int64_t t = 0; t < p->T; t++) {
         double lse = ref_log_sum_exp((const double *)at(p->gates, WANT) + t * p->E, p->E);
-        for (int64_t i = t * p->E; i < (t + 1) * p->E; i++) kit_set(p->gates, i, exp(kit_get(p->gates, WANT, i) - lse));
+        for (int64_t i = t * p->E; i < (t + 1) * p->E; i++)
+            kit_set(p->gates, i, exp(kit_get(p->gates, WANT, i) - lse));
     }
     int32_t slot[400];
     for (int64_t i = 0; i < p->T * p->K; i++) slot[i] = i * 5 % 3 == 1 ? -1 : (int32_t)i;
@@ -233,8 +276,10 @@ TEST(compare_router_weights)
                 p.accumulate = accumulate;
                 add_gates(&p);
                 p.dweight = kit_real(&p.kit, "dweight", p.T * p.K, VLMOE_F32, 1.0);
-                p.dlogits = accumulate ? kit_updated(kit_real(&p.kit, "dlogits", p.T * p.E, VLMOE_F32, 1.0), 0)
-                                       : kit_output(&p.kit, "dlogits", p.T * p.E, VLMOE_F32, 0);
+                p.dlogits =
+                    accumulate
+                        ? kit_updated(kit_real(&p.kit, "dlogits", p.T * p.E, VLMOE_F32, 1.0), 0)
+                        : kit_output(&p.kit, "dlogits", p.T * p.E, VLMOE_F32, 0);
                 kit_run(&p.kit, call_weights_bwd, bound_weights_bwd, &p);
                 kit_end(&p.kit);
             }

@@ -1,4 +1,5 @@
-/* Balance losses on devices. Bounds are worked out as running errors of the formulas in f32: a value and how far off it may be. */
+/* Balance losses on devices. Bounds are worked out as running errors of the formulas in f32: a
+ * value and how far off it may be. */
 #include <string.h>
 #include "compare.h"
 
@@ -16,7 +17,8 @@ typedef struct losses_run {
     tensor *set_offset, *logits, *noisy, *clean, *expert, *losses, *total, *dtotal, *dlogits;
 } losses_run;
 
-/* (std / mean)^2 over experts of x, each off by e: the value, its slope, and how far off they are. */
+/* (std / mean)^2 over experts of x, each off by e: the value, its slope, and how far off they are.
+ */
 typedef struct variation {
     double value, error, slope[MAX_E], slope_error[MAX_E];
 } variation;
@@ -37,8 +39,10 @@ static void vary(const double *x, const double *e, int64_t E, variation *out)
     for (int64_t i = 0; i < E; i++) {
         double first = fabs(x[i] - mean) / square, second = variance / (square * mean);
         out->slope[i] = 2.0 / n * ((x[i] - mean) / square - second);
-        out->slope_error[i] = 2.0 / n * ((e[i] + e_mean) / square + e_variance / (square * mean) +
-                                         (2.0 * relative + 4.0 * U_F32) * first + (3.0 * relative + 4.0 * U_F32) * second);
+        out->slope_error[i] =
+            2.0 / n *
+            ((e[i] + e_mean) / square + e_variance / (square * mean) +
+             (2.0 * relative + 4.0 * U_F32) * first + (3.0 * relative + 4.0 * U_F32) * second);
     }
 }
 
@@ -51,7 +55,8 @@ typedef struct set_view {
 
 static double threshold(const losses_run *p, int64_t t)
 {
-    return kit_get(p->noisy, WANT, t * p->E + ((int32_t *)at(p->expert, WANT))[t * p->K + p->K - 1]);
+    return kit_get(p->noisy, WANT,
+                   t * p->E + ((int32_t *)at(p->expert, WANT))[t * p->K + p->K - 1]);
 }
 
 static double density(double x)
@@ -83,7 +88,8 @@ static void view_set(const losses_run *p, int s, set_view *v)
     if (p->sigma > 0.0) vary(v->load, v->e_load, p->E, &v->by_load);
 }
 
-/* - sum p log p of p = x / n, off by relative in each p; a logarithm has its own rounding and one absolute unit near 1. */
+/* - sum p log p of p = x / n, off by relative in each p; a logarithm has its own rounding and one
+ * absolute unit near 1. */
 static double entropy(const double *x, int64_t E, double n, double relative, double *error)
 {
     double sum = 0.0;
@@ -118,7 +124,8 @@ static void bound_fwd(void *arg)
         if (v.n == 0) continue;
         e[VLMK_LOSS_IMPORTANCE] = v.by_importance.error;
         e[VLMK_LOSS_LOAD] = v.by_load.error;
-        e[VLMK_LOSS_SWITCH] = (n + (double)p->E + 4.0) * U_F32 * kit_get(p->losses, WANT, s * VLMK_N_LOSSES + VLMK_LOSS_SWITCH);
+        e[VLMK_LOSS_SWITCH] = (n + (double)p->E + 4.0) * U_F32 *
+                              kit_get(p->losses, WANT, s * VLMK_N_LOSSES + VLMK_LOSS_SWITCH);
         for (int64_t t = v.first; t < v.first + v.n; t++) {
             double lse = log_sum_exp((const double *)at(p->logits, WANT) + t * p->E, p->E, &off);
             e[VLMK_LOSS_Z] += (2.0 * fabs(lse) * off + (n + 2.0) * U_F32 * lse * lse) / n;
@@ -126,7 +133,9 @@ static void bound_fwd(void *arg)
             e[VLMK_LOSS_LOCAL] += (off + n * U_F32 * h) / n;
         }
         double h = entropy(v.importance, p->E, n, n * U_F32, &off);
-        e[VLMK_LOSS_GLOBAL] = off + U_F32 * (h + (p->global_experts > 0.0 ? 2.0 * fabs(log(p->global_experts)) : 0.0));
+        e[VLMK_LOSS_GLOBAL] =
+            off +
+            U_F32 * (h + (p->global_experts > 0.0 ? 2.0 * fabs(log(p->global_experts)) : 0.0));
         for (int l = 0; l < VLMK_N_LOSSES; l++) {
             total += fabs(p->weight[l]) * e[l] / SETS;
             size += fabs(p->weight[l] * kit_get(p->losses, WANT, s * VLMK_N_LOSSES + l)) / SETS;
@@ -135,20 +144,26 @@ static void bound_fwd(void *arg)
     kit_error(p->total)[0] = total + (SETS * VLMK_N_LOSSES + 3) * U_F32 * size;
 }
 
-/* Slope of the losses of means with respect to clean[t,e]: value and error; the same for all tokens of a set. */
+/* Slope of the losses of means with respect to clean[t,e]: value and error; the same for all tokens
+ * of a set. */
 static void mean_slopes(const losses_run *p, const set_view *v, double *slope, double *error)
 {
     double n = (double)v->n, E = (double)p->E;
     for (int64_t e = 0; e < p->E; e++) {
-        double by_switch = p->weight[VLMK_LOSS_SWITCH] * E * v->share[e] / n, logarithm = log(v->importance[e] / n);
+        double by_switch = p->weight[VLMK_LOSS_SWITCH] * E * v->share[e] / n,
+               logarithm = log(v->importance[e] / n);
         double by_global = p->weight[VLMK_LOSS_GLOBAL] * (logarithm + 1.0) / n;
-        slope[e] = fabs(p->weight[VLMK_LOSS_IMPORTANCE] * v->by_importance.slope[e]) + fabs(by_switch) + fabs(by_global);
-        error[e] = fabs(p->weight[VLMK_LOSS_IMPORTANCE]) * v->by_importance.slope_error[e] + 4.0 * U_F32 * slope[e] +
-                   fabs(p->weight[VLMK_LOSS_GLOBAL]) * U_F32 * (n + 2.0 + 2.0 * fabs(logarithm)) / n;
+        slope[e] = fabs(p->weight[VLMK_LOSS_IMPORTANCE] * v->by_importance.slope[e]) +
+                   fabs(by_switch) + fabs(by_global);
+        error[e] =
+            fabs(p->weight[VLMK_LOSS_IMPORTANCE]) * v->by_importance.slope_error[e] +
+            4.0 * U_F32 * slope[e] +
+            fabs(p->weight[VLMK_LOSS_GLOBAL]) * U_F32 * (n + 2.0 + 2.0 * fabs(logarithm)) / n;
     }
 }
 
-/* Load: slope phi(d) / (sigma n), the density off by d^2 times its argument's roundings; the threshold's expert carries the sum. */
+/* Load: slope phi(d) / (sigma n), the density off by d^2 times its argument's roundings; the
+ * threshold's expert carries the sum. */
 static void add_load_error(const losses_run *p, const set_view *v, int64_t t, double *error)
 {
     double all = 0.0;
@@ -176,9 +191,11 @@ static void token_error(const losses_run *p, const set_view *v, int64_t t, doubl
     }
     for (int64_t e = 0; e < p->E; e++) {
         double logarithm = clean[e] > 0.0 ? fabs(log(clean[e])) : 0.0;
-        error[e] = clean[e] * (e_slope[e] + e_mean + ((double)p->E + 6.0) * U_F32 * (slope[e] + mean));
+        error[e] =
+            clean[e] * (e_slope[e] + e_mean + ((double)p->E + 6.0) * U_F32 * (slope[e] + mean));
         error[e] += p->weight[VLMK_LOSS_Z] * 2.0 * clean[e] / n * (e_lse + 4.0 * U_F32 * fabs(lse));
-        error[e] += p->weight[VLMK_LOSS_LOCAL] * clean[e] / n * (e_h + U_F32 * (1.0 + 6.0 * logarithm + 4.0 * h));
+        error[e] += p->weight[VLMK_LOSS_LOCAL] * clean[e] / n *
+                    (e_h + U_F32 * (1.0 + 6.0 * logarithm + 4.0 * h));
     }
     if (p->sigma > 0.0) add_load_error(p, v, t, error);
 }
@@ -194,28 +211,40 @@ static void bound_bwd(void *arg)
             double *error = kit_error(p->dlogits) + t * p->E;
             token_error(p, &v, t, error);
             for (int64_t e = 0; e < p->E; e++)
-                error[e] = factor * error[e] + U_F32 * (2.0 * fabs(kit_get(p->dlogits, WANT, t * p->E + e)) + p->accumulate);
+                error[e] =
+                    factor * error[e] +
+                    U_F32 * (2.0 * fabs(kit_get(p->dlogits, WANT, t * p->E + e)) + p->accumulate);
         }
     }
 }
 
-/* What router_select of the reference gives, rounded to f32; choices from the rounded noisy logits, so that all sides agree. */
+/* What router_select of the reference gives, rounded to f32; choices from the rounded noisy logits,
+ * so that all sides agree. */
 static void add_inputs(losses_run *p, const char *what, int i, double sigma)
 {
     static double wide[4][MAX_T * MAX_E], priority[MAX_T];
     static int32_t expert[MAX_T * 3];
     memset(p, 0, sizeof *p);
-    kit_begin(&p->kit, "%s T %lld E %lld K %lld sigma %g", what, (long long)sizes[i].T, (long long)sizes[i].E,
-              (long long)sizes[i].K, sigma);
+    kit_begin(&p->kit, "%s T %lld E %lld K %lld sigma %g", what, (long long)sizes[i].T,
+              (long long)sizes[i].E, (long long)sizes[i].K, sigma);
     p->T = sizes[i].T, p->E = sizes[i].E, p->K = sizes[i].K, p->sigma = sigma;
-    const int32_t offset[SETS + 1] = {0, (int32_t)(p->T / 3), (int32_t)(p->T / 3), (int32_t)(p->T - p->T / 4), (int32_t)p->T};
+    const int32_t offset[SETS + 1] = {0, (int32_t)(p->T / 3), (int32_t)(p->T / 3),
+                                      (int32_t)(p->T - p->T / 4), (int32_t)p->T};
     memcpy(p->offset, offset, sizeof offset);
     int64_t n = p->T * p->E;
     p->logits = kit_real(&p->kit, "logits", n, VLMOE_F32, 2.0);
     p->noisy = kit_real(&p->kit, "noisy", n, VLMOE_F32, 1.0);
     p->clean = kit_real(&p->kit, "clean", n, VLMOE_F32, 1.0);
-    vlmk_router_select_args a = {.T = p->T, .E = p->E, .K = p->K, .logits = at(p->logits, WANT), .sigma = sigma, .key = 9,
-                                 .noisy = wide[0], .clean = wide[1], .gates = wide[2], .priority = priority,
+    vlmk_router_select_args a = {.T = p->T,
+                                 .E = p->E,
+                                 .K = p->K,
+                                 .logits = at(p->logits, WANT),
+                                 .sigma = sigma,
+                                 .key = 9,
+                                 .noisy = wide[0],
+                                 .clean = wide[1],
+                                 .gates = wide[2],
+                                 .priority = priority,
                                  .expert = expert};
     CHECK_INT(vlmk_ref_router_select(NULL, &a), VLMOE_OK);
     for (int64_t j = 0; j < n; j++) kit_set(p->noisy, j, wide[0][j]);
@@ -231,10 +260,18 @@ static void add_inputs(losses_run *p, const char *what, int i, double sigma)
 static int call_fwd(const vlmk_table *table, vlmk_env *env, void *arg, int side)
 {
     losses_run *p = arg;
-    vlmk_router_losses_fwd_args a = {.T = p->T, .E = p->E, .K = p->K, .n_sets = SETS, .set_offset = at(p->set_offset, side),
-                                     .logits = at(p->logits, side), .noisy = at(p->noisy, side),
-                                     .clean = at(p->clean, side), .expert = at(p->expert, side), .sigma = p->sigma,
-                                     .global_experts = p->global_experts, .losses = at(p->losses, side),
+    vlmk_router_losses_fwd_args a = {.T = p->T,
+                                     .E = p->E,
+                                     .K = p->K,
+                                     .n_sets = SETS,
+                                     .set_offset = at(p->set_offset, side),
+                                     .logits = at(p->logits, side),
+                                     .noisy = at(p->noisy, side),
+                                     .clean = at(p->clean, side),
+                                     .expert = at(p->expert, side),
+                                     .sigma = p->sigma,
+                                     .global_experts = p->global_experts,
+                                     .losses = at(p->losses, side),
                                      .total = at(p->total, side)};
     memcpy(a.weight, p->weight, sizeof a.weight);
     return table->router_losses_fwd(env, &a);
@@ -243,18 +280,28 @@ static int call_fwd(const vlmk_table *table, vlmk_env *env, void *arg, int side)
 static int call_bwd(const vlmk_table *table, vlmk_env *env, void *arg, int side)
 {
     losses_run *p = arg;
-    vlmk_router_losses_bwd_args a = {.T = p->T, .E = p->E, .K = p->K, .n_sets = SETS, .set_offset = at(p->set_offset, side),
-                                     .logits = at(p->logits, side), .noisy = at(p->noisy, side),
-                                     .clean = at(p->clean, side), .expert = at(p->expert, side), .sigma = p->sigma,
-                                     .global_experts = p->global_experts, .dtotal = at(p->dtotal, side),
-                                     .dlogits = at(p->dlogits, side), .accumulate = p->accumulate};
+    vlmk_router_losses_bwd_args a = {.T = p->T,
+                                     .E = p->E,
+                                     .K = p->K,
+                                     .n_sets = SETS,
+                                     .set_offset = at(p->set_offset, side),
+                                     .logits = at(p->logits, side),
+                                     .noisy = at(p->noisy, side),
+                                     .clean = at(p->clean, side),
+                                     .expert = at(p->expert, side),
+                                     .sigma = p->sigma,
+                                     .global_experts = p->global_experts,
+                                     .dtotal = at(p->dtotal, side),
+                                     .dlogits = at(p->dlogits, side),
+                                     .accumulate = p->accumulate};
     memcpy(a.weight, p->weight, sizeof a.weight);
     return table->router_losses_bwd(env, &a);
 }
 
 static const double sigmas[] = {0.0, 0.125, 1.0};
 
-/* Global loss: with two and more experts log(2 E) - H is above zero, so the threshold's kink is far. */
+/* Global loss: with two and more experts log(2 E) - H is above zero, so the threshold's kink is
+ * far. */
 static double global_experts_of(int s, int64_t E)
 {
     return s == 1 ? 2.0 * (double)E : 0.0;
@@ -284,12 +331,15 @@ TEST(compare_router_losses_bwd)
             for (int which = 0; which <= VLMK_N_LOSSES; which++) {
                 losses_run p;
                 add_inputs(&p, "router_losses_bwd", i, sigmas[s]);
-                for (int l = 0; l < VLMK_N_LOSSES; l++) p.weight[l] = which == l || which == VLMK_N_LOSSES ? 0.5 : 0.0;
+                for (int l = 0; l < VLMK_N_LOSSES; l++)
+                    p.weight[l] = which == l || which == VLMK_N_LOSSES ? 0.5 : 0.0;
                 p.global_experts = global_experts_of(s, p.E);
                 p.accumulate = which % 2;
                 p.dtotal = kit_real(&p.kit, "dtotal", 1, VLMOE_F32, 1.0);
-                p.dlogits = p.accumulate ? kit_updated(kit_real(&p.kit, "dlogits", p.T * p.E, VLMOE_F32, 1.0), 0)
-                                         : kit_output(&p.kit, "dlogits", p.T * p.E, VLMOE_F32, 0);
+                p.dlogits =
+                    p.accumulate
+                        ? kit_updated(kit_real(&p.kit, "dlogits", p.T * p.E, VLMOE_F32, 1.0), 0)
+                        : kit_output(&p.kit, "dlogits", p.T * p.E, VLMOE_F32, 0);
                 kit_run(&p.kit, call_bwd, bound_bwd, &p);
                 kit_end(&p.kit);
             }

@@ -1,4 +1,5 @@
-/* Moved, added and scaled rows on devices: -1 indices, many hits on one row, dropped choices, in place. */
+/* Moved, added and scaled rows on devices: -1 indices, many hits on one row, dropped choices, in
+ * place. */
 #include <stdlib.h>
 #include <string.h>
 #include "compare.h"
@@ -6,14 +7,15 @@
 
 static const struct {
     int64_t rows, cols;
-} sizes[] = {{0, 5}, {5, 0}, {1, 1}, {3, 7}, {63, 65}, {64, 16}, {129, 33}, {200, 96}};
+} sizes[] = {{0, 5}, {5, 0}, {1, 1}, {3, 7}, {63, 65}, {64, 16}, {129, 33}, {200, 96}, {70, 300}};
 static const int types[] = {VLMOE_F32, VLMOE_BF16};
 
 typedef struct moved {
     kit kit;
     int64_t rows, cols, K;
     int accumulate, is_in_place;
-    tensor *index, *in, *out, *base, *y, *row_scale, *col_scale, *dout, *dy, *dcol, *slot, *weight, *dweight;
+    tensor *index, *in, *out, *base, *y, *row_scale, *col_scale, *dout, *dy, *dcol, *slot, *weight,
+        *dweight;
 } moved;
 
 static void begin(moved *p, const char *what, int64_t rows, int64_t cols)
@@ -33,13 +35,15 @@ static int32_t draw(uint64_t i, int64_t n)
 static tensor *make_index(moved *p, int64_t n, int64_t range)
 {
     int32_t index[200];
-    for (int64_t i = 0; i < n; i++) index[i] = i % 5 == 3 || range == 0 ? -1 : i % 2 ? 0 : draw((uint64_t)i, range);
+    for (int64_t i = 0; i < n; i++)
+        index[i] = i % 5 == 3 || range == 0 ? -1 : i % 2 ? 0 : draw((uint64_t)i, range);
     return kit_ints(&p->kit, "index", n, index);
 }
 
 static tensor *numbers(moved *p, const char *name, int64_t n, int dtype, int is_whole)
 {
-    return is_whole ? kit_whole(&p->kit, name, n, dtype, 5) : kit_real(&p->kit, name, n, dtype, 1.0);
+    return is_whole ? kit_whole(&p->kit, name, n, dtype, 5)
+                    : kit_real(&p->kit, name, n, dtype, 1.0);
 }
 
 static tensor *result(moved *p, const char *name, int64_t n, int dtype, double terms, int is_whole)
@@ -53,18 +57,30 @@ static tensor *result(moved *p, const char *name, int64_t n, int dtype, double t
 static int call_gather(const vlmk_table *table, vlmk_env *env, void *arg, int side)
 {
     moved *p = arg;
-    vlmk_gather_rows_args a = {.in_dtype = type_at(p->in, side), .out_dtype = type_at(p->out, side), .n_out = p->rows,
-                               .n_in = p->cols ? p->in->n / p->cols : 0, .cols = p->cols, .in = at(p->in, side),
-                               .index = at(p->index, side), .out = at(p->out, side), .accumulate = p->accumulate};
+    vlmk_gather_rows_args a = {.in_dtype = type_at(p->in, side),
+                               .out_dtype = type_at(p->out, side),
+                               .n_out = p->rows,
+                               .n_in = p->cols ? p->in->n / p->cols : 0,
+                               .cols = p->cols,
+                               .in = at(p->in, side),
+                               .index = at(p->index, side),
+                               .out = at(p->out, side),
+                               .accumulate = p->accumulate};
     return table->gather_rows(env, &a);
 }
 
 static int call_scatter(const vlmk_table *table, vlmk_env *env, void *arg, int side)
 {
     moved *p = arg;
-    vlmk_scatter_rows_args a = {.in_dtype = type_at(p->in, side), .out_dtype = type_at(p->out, side), .n_in = p->rows,
-                                .n_out = p->cols ? p->out->n / p->cols : 0, .cols = p->cols, .in = at(p->in, side),
-                                .index = at(p->index, side), .out = at(p->out, side), .accumulate = p->accumulate};
+    vlmk_scatter_rows_args a = {.in_dtype = type_at(p->in, side),
+                                .out_dtype = type_at(p->out, side),
+                                .n_in = p->rows,
+                                .n_out = p->cols ? p->out->n / p->cols : 0,
+                                .cols = p->cols,
+                                .in = at(p->in, side),
+                                .index = at(p->index, side),
+                                .out = at(p->out, side),
+                                .accumulate = p->accumulate};
     return table->scatter_rows(env, &a);
 }
 
@@ -73,12 +89,14 @@ static void run_indexed(int is_scatter, int64_t rows, int64_t cols, int64_t othe
 {
     moved p;
     begin(&p, is_scatter ? "scatter_rows" : "gather_rows", rows, cols);
-    int is_whole = variant >> 3 & 1, in_type = types[variant >> 1 & 1], out_type = types[variant >> 2 & 1];
+    int is_whole = variant >> 3 & 1, in_type = types[variant >> 1 & 1],
+        out_type = types[variant >> 2 & 1];
     p.accumulate = variant & 1;
     p.kit.uses_size = 1;
     p.index = make_index(&p, rows, others);
     p.in = numbers(&p, "in", (is_scatter ? rows : others) * cols, in_type, is_whole);
-    p.out = result(&p, "out", (is_scatter ? others : rows) * cols, out_type, is_scatter ? (double)rows : 1.0, is_whole);
+    p.out = result(&p, "out", (is_scatter ? others : rows) * cols, out_type,
+                   is_scatter ? (double)rows : 1.0, is_whole);
     kit_run(&p.kit, is_scatter ? call_scatter : call_gather, NULL, &p);
     kit_end(&p.kit);
 }
@@ -97,9 +115,13 @@ TEST(compare_gather_and_scatter_rows)
 static int call_residual_fwd(const vlmk_table *table, vlmk_env *env, void *arg, int side)
 {
     moved *p = arg;
-    vlmk_residual_fwd_args a = {.y_dtype = type_at(p->y, side), .rows = p->rows, .cols = p->cols,
-                                .base = at(p->is_in_place ? p->out : p->base, side), .y = at(p->y, side),
-                                .row_scale = at(p->row_scale, side), .col_scale = at(p->col_scale, side),
+    vlmk_residual_fwd_args a = {.y_dtype = type_at(p->y, side),
+                                .rows = p->rows,
+                                .cols = p->cols,
+                                .base = at(p->is_in_place ? p->out : p->base, side),
+                                .y = at(p->y, side),
+                                .row_scale = at(p->row_scale, side),
+                                .col_scale = at(p->col_scale, side),
                                 .out = at(p->out, side)};
     return table->residual_fwd(env, &a);
 }
@@ -107,10 +129,16 @@ static int call_residual_fwd(const vlmk_table *table, vlmk_env *env, void *arg, 
 static int call_residual_bwd(const vlmk_table *table, vlmk_env *env, void *arg, int side)
 {
     moved *p = arg;
-    vlmk_residual_bwd_args a = {.y_dtype = type_at(p->dy, side), .rows = p->rows, .cols = p->cols,
-                                .dout = at(p->dout, side), .y = at(p->y, side), .row_scale = at(p->row_scale, side),
-                                .col_scale = at(p->col_scale, side), .dy = at(p->dy, side),
-                                .dcol_scale = at(p->dcol, side), .accumulate_col_scale = p->accumulate};
+    vlmk_residual_bwd_args a = {.y_dtype = type_at(p->dy, side),
+                                .rows = p->rows,
+                                .cols = p->cols,
+                                .dout = at(p->dout, side),
+                                .y = at(p->y, side),
+                                .row_scale = at(p->row_scale, side),
+                                .col_scale = at(p->col_scale, side),
+                                .dy = at(p->dy, side),
+                                .dcol_scale = at(p->dcol, side),
+                                .accumulate_col_scale = p->accumulate};
     return table->residual_bwd(env, &a);
 }
 
@@ -150,14 +178,20 @@ static void run_residual(int64_t rows, int64_t cols, int variant)
 TEST(compare_residual)
 {
     for (int i = 0; i < COUNT_OF(sizes); i++)
-        for (int variant = 0; variant < 16; variant++) run_residual(sizes[i].rows, sizes[i].cols, variant);
+        for (int variant = 0; variant < 16; variant++)
+            run_residual(sizes[i].rows, sizes[i].cols, variant);
 }
 
 static int call_combine_fwd(const vlmk_table *table, vlmk_env *env, void *arg, int side)
 {
     moved *p = arg;
-    vlmk_combine_fwd_args a = {.dtype = type_at(p->in, side), .T = p->rows, .K = p->K, .cols = p->cols,
-                               .rows = at(p->in, side), .slot = at(p->slot, side), .weight = at(p->weight, side),
+    vlmk_combine_fwd_args a = {.dtype = type_at(p->in, side),
+                               .T = p->rows,
+                               .K = p->K,
+                               .cols = p->cols,
+                               .rows = at(p->in, side),
+                               .slot = at(p->slot, side),
+                               .weight = at(p->weight, side),
                                .y = at(p->y, side)};
     return table->combine_fwd(env, &a);
 }
@@ -165,17 +199,29 @@ static int call_combine_fwd(const vlmk_table *table, vlmk_env *env, void *arg, i
 static int call_combine_bwd(const vlmk_table *table, vlmk_env *env, void *arg, int side)
 {
     moved *p = arg;
-    vlmk_combine_bwd_args a = {.dtype = type_at(p->in, side), .T = p->rows, .K = p->K, .cols = p->cols,
-                               .rows = at(p->in, side), .slot = at(p->slot, side), .weight = at(p->weight, side),
-                               .dy = at(p->dy, side), .drows = at(p->out, side), .dweight = at(p->dweight, side)};
+    vlmk_combine_bwd_args a = {.dtype = type_at(p->in, side),
+                               .T = p->rows,
+                               .K = p->K,
+                               .cols = p->cols,
+                               .rows = at(p->in, side),
+                               .slot = at(p->slot, side),
+                               .weight = at(p->weight, side),
+                               .dy = at(p->dy, side),
+                               .drows = at(p->out, side),
+                               .dweight = at(p->dweight, side)};
     return table->combine_bwd(env, &a);
 }
 
 static int call_dispatch_bwd(const vlmk_table *table, vlmk_env *env, void *arg, int side)
 {
     moved *p = arg;
-    vlmk_dispatch_bwd_args a = {.dtype = type_at(p->in, side), .T = p->rows, .K = p->K, .cols = p->cols,
-                                .drows = at(p->in, side), .slot = at(p->slot, side), .dx = at(p->out, side),
+    vlmk_dispatch_bwd_args a = {.dtype = type_at(p->in, side),
+                                .T = p->rows,
+                                .K = p->K,
+                                .cols = p->cols,
+                                .drows = at(p->in, side),
+                                .slot = at(p->slot, side),
+                                .dx = at(p->out, side),
                                 .accumulate = p->accumulate};
     return table->dispatch_bwd(env, &a);
 }

@@ -1,9 +1,19 @@
-/* Reference attention: against a softmax written out for one dense head, then packing, causality, shared key heads, gradients. */
+/* Reference attention: against a softmax written out for one dense head, then packing, causality,
+ * shared key heads, gradients. */
 #include <string.h>
 #include "test_ref.h"
 
-/* Two sequences in permuted rows: queries 3 and 2, keys 4 and 3; one query row and one key row belong to nobody. */
-enum { Q_ROWS = 6, KV_ROWS = 8, H = 4, H_KV = 2, HD = 3, Q_STRIDE = H * HD + 2, KV_STRIDE = H_KV * HD + 1 };
+/* Two sequences in permuted rows: queries 3 and 2, keys 4 and 3; one query row and one key row
+ * belong to nobody. */
+enum {
+    Q_ROWS = 6,
+    KV_ROWS = 8,
+    H = 4,
+    H_KV = 2,
+    HD = 3,
+    Q_STRIDE = H * HD + 2,
+    KV_STRIDE = H_KV * HD + 1
+};
 enum { Q_SIZE = Q_ROWS * Q_STRIDE, KV_SIZE = KV_ROWS * KV_STRIDE };
 static const int32_t q_offset[] = {0, 3, 5}, q_row[] = {4, 0, 2, 5, 1};
 static const int32_t kv_offset[] = {0, 4, 7}, kv_row[] = {7, 1, 3, 0, 2, 6, 5};
@@ -17,12 +27,32 @@ typedef struct packed {
 
 static vlmk_attention_args args_of(packed *p)
 {
-    return (vlmk_attention_args){.dtype = VLMOE_F64, .H = H, .H_kv = H_KV, .head_dim = HD, .q_stride = Q_STRIDE,
-                                 .kv_stride = KV_STRIDE, .out_stride = Q_STRIDE, .n_seq = 2, .q_offset = q_offset,
-                                 .q_row = q_row, .kv_offset = kv_offset, .kv_row = kv_row, .max_q = 3, .max_kv = 4,
-                                 .scale = 0.7, .causal = p->causal, .causal_offset = p->causal_offset, .q = p->q,
-                                 .k = p->k, .v = p->v, .out = p->out, .lse = p->lse, .dout = p->r, .dq = p->dq,
-                                 .dk = p->dk, .dv = p->dv};
+    return (vlmk_attention_args){.dtype = VLMOE_F64,
+                                 .H = H,
+                                 .H_kv = H_KV,
+                                 .head_dim = HD,
+                                 .q_stride = Q_STRIDE,
+                                 .kv_stride = KV_STRIDE,
+                                 .out_stride = Q_STRIDE,
+                                 .n_seq = 2,
+                                 .q_offset = q_offset,
+                                 .q_row = q_row,
+                                 .kv_offset = kv_offset,
+                                 .kv_row = kv_row,
+                                 .max_q = 3,
+                                 .max_kv = 4,
+                                 .scale = 0.7,
+                                 .causal = p->causal,
+                                 .causal_offset = p->causal_offset,
+                                 .q = p->q,
+                                 .k = p->k,
+                                 .v = p->v,
+                                 .out = p->out,
+                                 .lse = p->lse,
+                                 .dout = p->r,
+                                 .dq = p->dq,
+                                 .dk = p->dk,
+                                 .dv = p->dv};
 }
 
 static void make_packed(packed *p, int causal, int64_t causal_offset)
@@ -49,7 +79,8 @@ static double naive(const packed *p, int s, int h, int i, int n, int d)
     for (int j = 0; j < n; j++) {
         int64_t kv = kv_row[kv_offset[s] + j] * KV_STRIDE + (h / 2) * HD;
         double score = 0.0;
-        for (int e = 0; e < HD; e++) score += p->q[q_row[q_offset[s] + i] * Q_STRIDE + h * HD + e] * p->k[kv + e];
+        for (int e = 0; e < HD; e++)
+            score += p->q[q_row[q_offset[s] + i] * Q_STRIDE + h * HD + e] * p->k[kv + e];
         top += exp(0.7 * score) * p->v[kv + d];
         bottom += exp(0.7 * score);
     }
@@ -78,7 +109,8 @@ TEST(ref_attention_matches_softmax_per_sequence_and_head)
     ref_flops();
     forward(&p);
     check_against_naive(&p);
-    for (int i = 0; i < Q_STRIDE; i++) CHECK(p.out[3 * Q_STRIDE + i] == 777.0); /* row 3 is in no sequence */
+    for (int i = 0; i < Q_STRIDE; i++)
+        CHECK(p.out[3 * Q_STRIDE + i] == 777.0); /* row 3 is in no sequence */
     CHECK(ref_flops() == 2.0 * 2.0 * H * HD * (3 * 4 + 2 * 3));
 }
 
@@ -115,7 +147,8 @@ static double attention_loss(void *arg)
     packed *p = arg;
     forward(p);
     double sum = 0.0;
-    for (int i = 0; i < 5; i++) sum += weighted(p->out + q_row[i] * Q_STRIDE, p->r + q_row[i] * Q_STRIDE, H * HD);
+    for (int i = 0; i < 5; i++)
+        sum += weighted(p->out + q_row[i] * Q_STRIDE, p->r + q_row[i] * Q_STRIDE, H * HD);
     return sum;
 }
 

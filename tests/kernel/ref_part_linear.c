@@ -4,10 +4,19 @@
 
 TEST(ref_linear_multiplies_by_the_transposed_weight)
 {
-    const double x[] = {1, 2, 3, 4, 5, 6}, w[] = {1, 0, -1, 2, 1, 0}, bias[] = {10, 20}; /* [2,3], [2,3], [2] */
+    const double x[] = {1, 2, 3, 4, 5, 6}, w[] = {1, 0, -1, 2, 1, 0},
+                 bias[] = {10, 20}; /* [2,3], [2,3], [2] */
     double y[4];
-    vlmk_linear_fwd_args a = {.dtype = VLMOE_F64, .y_dtype = VLMOE_F64, .M = 2, .N = 2, .K = 3, .G = 1,
-                              .x = x, .w = w, .bias = bias, .y = y};
+    vlmk_linear_fwd_args a = {.dtype = VLMOE_F64,
+                              .y_dtype = VLMOE_F64,
+                              .M = 2,
+                              .N = 2,
+                              .K = 3,
+                              .G = 1,
+                              .x = x,
+                              .w = w,
+                              .bias = bias,
+                              .y = y};
     ref_flops();
     CHECK_STATUS(vlmk_ref_linear_fwd(ref_env(), &a), VLMOE_OK);
     const double want[] = {8, 24, 8, 33};
@@ -25,8 +34,19 @@ typedef struct product {
 
 static void forward(product *p)
 {
-    vlmk_linear_fwd_args a = {.dtype = VLMOE_F64, .y_dtype = VLMOE_F64, .act = p->act, .M = M, .N = N, .K = K, .G = G,
-                              .offset = offset, .x = p->x, .w = p->w, .bias = p->bias, .pre = p->pre, .y = p->y};
+    vlmk_linear_fwd_args a = {.dtype = VLMOE_F64,
+                              .y_dtype = VLMOE_F64,
+                              .act = p->act,
+                              .M = M,
+                              .N = N,
+                              .K = K,
+                              .G = G,
+                              .offset = offset,
+                              .x = p->x,
+                              .w = p->w,
+                              .bias = p->bias,
+                              .pre = p->pre,
+                              .y = p->y};
     CHECK_STATUS(vlmk_ref_linear_fwd(ref_env(), &a), VLMOE_OK);
 }
 
@@ -67,11 +87,28 @@ TEST(ref_linear_gradients_match_differences)
         double dpre[M * N], dx[M * K] = {0}, dw[G * N * K], db[G * N];
         forward(&p);
         memcpy(dpre, p.r, sizeof dpre);
-        vlmk_act_bwd_args ab = {.dtype = VLMOE_F64, .act = act, .n = 5 * N, .pre = p.pre, .dy = dpre, .dpre = dpre};
-        vlmk_linear_dx_args xb = {.dtype = VLMOE_F64, .dx_dtype = VLMOE_F64, .M = M, .N = N, .K = K, .G = G,
-                                  .offset = offset, .dy = dpre, .w = p.w, .dx = dx};
-        vlmk_linear_dw_args wb = {.dtype = VLMOE_F64, .M = M, .N = N, .K = K, .G = G,
-                                  .offset = offset, .x = p.x, .dy = dpre, .dw = dw, .db = db};
+        vlmk_act_bwd_args ab = {
+            .dtype = VLMOE_F64, .act = act, .n = 5 * N, .pre = p.pre, .dy = dpre, .dpre = dpre};
+        vlmk_linear_dx_args xb = {.dtype = VLMOE_F64,
+                                  .dx_dtype = VLMOE_F64,
+                                  .M = M,
+                                  .N = N,
+                                  .K = K,
+                                  .G = G,
+                                  .offset = offset,
+                                  .dy = dpre,
+                                  .w = p.w,
+                                  .dx = dx};
+        vlmk_linear_dw_args wb = {.dtype = VLMOE_F64,
+                                  .M = M,
+                                  .N = N,
+                                  .K = K,
+                                  .G = G,
+                                  .offset = offset,
+                                  .x = p.x,
+                                  .dy = dpre,
+                                  .dw = dw,
+                                  .db = db};
         CHECK_STATUS(vlmk_ref_act_bwd(ref_env(), &ab), VLMOE_OK);
         CHECK_STATUS(vlmk_ref_linear_dx(ref_env(), &xb), VLMOE_OK);
         CHECK_STATUS(vlmk_ref_linear_dw(ref_env(), &wb), VLMOE_OK);
@@ -86,8 +123,16 @@ TEST(ref_linear_accumulates_by_adding_the_whole_product)
 {
     product p = make_product(VLMK_ACT_NONE);
     double once[G * N * K], twice[G * N * K], db[G * N], dx[M * K] = {0}, dx_twice[M * K];
-    vlmk_linear_dw_args wb = {.dtype = VLMOE_F64, .M = M, .N = N, .K = K, .G = G, .offset = offset, .x = p.x, .dy = p.r,
-                              .dw = once, .db = db};
+    vlmk_linear_dw_args wb = {.dtype = VLMOE_F64,
+                              .M = M,
+                              .N = N,
+                              .K = K,
+                              .G = G,
+                              .offset = offset,
+                              .x = p.x,
+                              .dy = p.r,
+                              .dw = once,
+                              .db = db};
     CHECK_STATUS(vlmk_ref_linear_dw(ref_env(), &wb), VLMOE_OK);
     memcpy(twice, once, sizeof twice);
     wb.dw = twice;
@@ -97,8 +142,16 @@ TEST(ref_linear_accumulates_by_adding_the_whole_product)
     for (int i = 0; i < G * N * K; i++) CHECK(twice[i] == 2.0 * once[i]);
     for (int i = N * K; i < 2 * N * K; i++) CHECK(once[i] == 0.0);
 
-    vlmk_linear_dx_args xb = {.dtype = VLMOE_F64, .dx_dtype = VLMOE_F64, .M = M, .N = N, .K = K, .G = G, .offset = offset,
-                              .dy = p.r, .w = p.w, .dx = dx};
+    vlmk_linear_dx_args xb = {.dtype = VLMOE_F64,
+                              .dx_dtype = VLMOE_F64,
+                              .M = M,
+                              .N = N,
+                              .K = K,
+                              .G = G,
+                              .offset = offset,
+                              .dy = p.r,
+                              .w = p.w,
+                              .dx = dx};
     CHECK_STATUS(vlmk_ref_linear_dx(ref_env(), &xb), VLMOE_OK);
     memcpy(dx_twice, dx, sizeof dx);
     xb.dx = dx_twice;

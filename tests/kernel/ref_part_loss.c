@@ -8,8 +8,15 @@ TEST(ref_cross_entropy_matches_hand_made_rows)
     const int32_t target[] = {1, -1, 2};
     double nll[3], lse[3], loss;
     int32_t correct[3];
-    vlmk_cross_entropy_fwd_args a = {.M = 3, .V = 3, .logits = logits, .target = target, .row_weight = row_weight,
-                                     .nll = nll, .lse = lse, .correct = correct, .loss = &loss};
+    vlmk_cross_entropy_fwd_args a = {.M = 3,
+                                     .V = 3,
+                                     .logits = logits,
+                                     .target = target,
+                                     .row_weight = row_weight,
+                                     .nll = nll,
+                                     .lse = lse,
+                                     .correct = correct,
+                                     .loss = &loss};
     CHECK_STATUS(vlmk_ref_cross_entropy_fwd(ref_env(), &a), VLMOE_OK);
     CHECK_CLOSE(nll[0], log(2.0 + exp(-1.0)), 1e-15);
     CHECK(nll[1] == 0.0);
@@ -27,8 +34,15 @@ TEST(ref_cross_entropy_does_not_overflow)
     const int32_t target[] = {1};
     double nll, lse, loss;
     int32_t correct;
-    vlmk_cross_entropy_fwd_args a = {.M = 1, .V = 2, .logits = logits, .target = target, .row_weight = row_weight,
-                                     .nll = &nll, .lse = &lse, .correct = &correct, .loss = &loss};
+    vlmk_cross_entropy_fwd_args a = {.M = 1,
+                                     .V = 2,
+                                     .logits = logits,
+                                     .target = target,
+                                     .row_weight = row_weight,
+                                     .nll = &nll,
+                                     .lse = &lse,
+                                     .correct = &correct,
+                                     .loss = &loss};
     CHECK_STATUS(vlmk_ref_cross_entropy_fwd(ref_env(), &a), VLMOE_OK);
     CHECK_CLOSE(nll, 1.0 + log(1.0 + exp(-1.0)), 1e-12);
 }
@@ -51,8 +65,15 @@ static rows make_rows(void)
 static double cross_entropy_loss(void *arg)
 {
     rows *p = arg;
-    vlmk_cross_entropy_fwd_args a = {.M = M, .V = V, .logits = p->x, .target = p->label, .row_weight = p->weight,
-                                     .nll = p->nll, .lse = p->lse, .correct = p->correct, .loss = &p->loss};
+    vlmk_cross_entropy_fwd_args a = {.M = M,
+                                     .V = V,
+                                     .logits = p->x,
+                                     .target = p->label,
+                                     .row_weight = p->weight,
+                                     .nll = p->nll,
+                                     .lse = p->lse,
+                                     .correct = p->correct,
+                                     .loss = &p->loss};
     CHECK_STATUS(vlmk_ref_cross_entropy_fwd(ref_env(), &a), VLMOE_OK);
     return 1.7 * p->loss;
 }
@@ -60,7 +81,12 @@ static double cross_entropy_loss(void *arg)
 static double mse_loss(void *arg)
 {
     rows *p = arg;
-    vlmk_mse_fwd_args a = {.M = M, .C = V, .x = p->x, .target = p->target, .row_weight = p->weight, .row_loss = p->nll,
+    vlmk_mse_fwd_args a = {.M = M,
+                           .C = V,
+                           .x = p->x,
+                           .target = p->target,
+                           .row_weight = p->weight,
+                           .row_loss = p->nll,
                            .loss = &p->loss};
     CHECK_STATUS(vlmk_ref_mse_fwd(ref_env(), &a), VLMOE_OK);
     return 1.7 * p->loss;
@@ -72,12 +98,24 @@ TEST(ref_loss_gradients_match_differences)
     double dx[M * V];
     rows p = make_rows();
     cross_entropy_loss(&p);
-    vlmk_cross_entropy_bwd_args a = {.M = M, .V = V, .out_dtype = VLMOE_F64, .logits = p.x, .target = p.label,
-                                     .row_weight = p.weight, .lse = p.lse, .dloss = &dloss, .dlogits = dx};
+    vlmk_cross_entropy_bwd_args a = {.M = M,
+                                     .V = V,
+                                     .out_dtype = VLMOE_F64,
+                                     .logits = p.x,
+                                     .target = p.label,
+                                     .row_weight = p.weight,
+                                     .lse = p.lse,
+                                     .dloss = &dloss,
+                                     .dlogits = dx};
     CHECK_STATUS(vlmk_ref_cross_entropy_bwd(ref_env(), &a), VLMOE_OK);
     check_gradient("dlogits", p.x, M * V, dx, cross_entropy_loss, &p);
 
-    vlmk_mse_bwd_args b = {.M = M, .C = V, .x = p.x, .target = p.target, .row_weight = p.weight, .dloss = &dloss,
+    vlmk_mse_bwd_args b = {.M = M,
+                           .C = V,
+                           .x = p.x,
+                           .target = p.target,
+                           .row_weight = p.weight,
+                           .dloss = &dloss,
                            .dx = dx};
     CHECK_STATUS(vlmk_ref_mse_bwd(ref_env(), &b), VLMOE_OK);
     check_gradient("dx", p.x, M * V, dx, mse_loss, &p);
@@ -87,7 +125,12 @@ TEST(ref_mse_is_the_mean_of_a_row)
 {
     const double x[] = {1, 2, 3, 4}, target[] = {0, 0, 3, 8}, weight[] = {1, 10};
     double row_loss[2], loss;
-    vlmk_mse_fwd_args a = {.M = 2, .C = 2, .x = x, .target = target, .row_weight = weight, .row_loss = row_loss,
+    vlmk_mse_fwd_args a = {.M = 2,
+                           .C = 2,
+                           .x = x,
+                           .target = target,
+                           .row_weight = weight,
+                           .row_loss = row_loss,
                            .loss = &loss};
     CHECK_STATUS(vlmk_ref_mse_fwd(ref_env(), &a), VLMOE_OK);
     CHECK(row_loss[0] == 2.5 && row_loss[1] == 8.0 && loss == 82.5);

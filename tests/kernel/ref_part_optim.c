@@ -2,15 +2,28 @@
 #include "math_philox.h"
 #include "test_ref.h"
 
-/* First step from zero moments: m / c1 = g, v / c2 = g^2, so the step is lr g / (|g| + eps) after the decay. */
+/* First step from zero moments: m / c1 = g, v / c2 = g^2, so the step is lr g / (|g| + eps) after
+ * the decay. */
 TEST(ref_adamw_first_step_is_decay_then_a_signed_step)
 {
     double param[] = {2.0, -1.0, 3.0}, m[3] = {0}, v[3] = {0};
     const double grad[] = {4.0, -0.5, 0.0}, lr = 0.1, decay = 0.05, eps = 1e-3;
     float copy[3];
-    vlmk_adamw_args a = {.n = 3, .param = param, .grad = grad, .m = m, .v = v, .copy = copy, .copy_dtype = VLMOE_F32,
-                         .lr = lr, .beta1 = 0.9, .beta2 = 0.999, .eps = eps, .decay = decay, .correction1 = 1.0 - 0.9,
-                         .correction2 = 1.0 - 0.999, .grad_scale = 0.5};
+    vlmk_adamw_args a = {.n = 3,
+                         .param = param,
+                         .grad = grad,
+                         .m = m,
+                         .v = v,
+                         .copy = copy,
+                         .copy_dtype = VLMOE_F32,
+                         .lr = lr,
+                         .beta1 = 0.9,
+                         .beta2 = 0.999,
+                         .eps = eps,
+                         .decay = decay,
+                         .correction1 = 1.0 - 0.9,
+                         .correction2 = 1.0 - 0.999,
+                         .grad_scale = 0.5};
     CHECK_STATUS(vlmk_ref_adamw(ref_env(), &a), VLMOE_OK);
     CHECK_CLOSE(param[0], 2.0 * (1.0 - 0.005) - 0.1 * 2.0 / (2.0 + eps), 1e-12);
     CHECK_CLOSE(param[1], -1.0 * (1.0 - 0.005) + 0.1 * 0.25 / (0.25 + eps), 1e-12);
@@ -27,13 +40,23 @@ TEST(ref_adamw_second_step_uses_both_moments)
     const double grads[] = {0.3, -0.7};
     for (int step = 1; step <= 2; step++) {
         double g = grads[step - 1];
-        vlmk_adamw_args a = {.n = 1, .param = param, .grad = &g, .m = m, .v = v, .lr = 0.01, .beta1 = 0.9, .beta2 = 0.98,
-                             .eps = 1e-6, .correction1 = 1.0 - pow(0.9, step), .correction2 = 1.0 - pow(0.98, step),
+        vlmk_adamw_args a = {.n = 1,
+                             .param = param,
+                             .grad = &g,
+                             .m = m,
+                             .v = v,
+                             .lr = 0.01,
+                             .beta1 = 0.9,
+                             .beta2 = 0.98,
+                             .eps = 1e-6,
+                             .correction1 = 1.0 - pow(0.9, step),
+                             .correction2 = 1.0 - pow(0.98, step),
                              .grad_scale = 1.0};
         CHECK_STATUS(vlmk_ref_adamw(ref_env(), &a), VLMOE_OK);
         first = 0.9 * first + 0.1 * g;
         second = 0.98 * second + 0.02 * g * g;
-        want -= 0.01 * (first / (1.0 - pow(0.9, step))) / (sqrt(second / (1.0 - pow(0.98, step))) + 1e-6);
+        want -= 0.01 * (first / (1.0 - pow(0.9, step))) /
+                (sqrt(second / (1.0 - pow(0.98, step))) + 1e-6);
     }
     CHECK_CLOSE(param[0], want, 1e-14);
 }
@@ -54,9 +77,12 @@ TEST(ref_convert_goes_through_every_pair)
     float f[3];
     uint16_t b[3];
     double back[3];
-    vlmk_convert_args to_f = {.n = 3, .src_dtype = VLMOE_F64, .dst_dtype = VLMOE_F32, .src = x, .dst = f};
-    vlmk_convert_args to_b = {.n = 3, .src_dtype = VLMOE_F32, .dst_dtype = VLMOE_BF16, .src = f, .dst = b};
-    vlmk_convert_args to_d = {.n = 3, .src_dtype = VLMOE_BF16, .dst_dtype = VLMOE_F64, .src = b, .dst = back};
+    vlmk_convert_args to_f = {
+        .n = 3, .src_dtype = VLMOE_F64, .dst_dtype = VLMOE_F32, .src = x, .dst = f};
+    vlmk_convert_args to_b = {
+        .n = 3, .src_dtype = VLMOE_F32, .dst_dtype = VLMOE_BF16, .src = f, .dst = b};
+    vlmk_convert_args to_d = {
+        .n = 3, .src_dtype = VLMOE_BF16, .dst_dtype = VLMOE_F64, .src = b, .dst = back};
     CHECK_STATUS(vlmk_ref_convert(ref_env(), &to_f), VLMOE_OK);
     CHECK_STATUS(vlmk_ref_convert(ref_env(), &to_b), VLMOE_OK);
     CHECK_STATUS(vlmk_ref_convert(ref_env(), &to_d), VLMOE_OK);
@@ -100,11 +126,19 @@ TEST(ref_patchify_orders_channel_row_column)
     uint8_t pixels[2 * 4 * 3];
     double out[2 * 12];
     for (int i = 0; i < 24; i++) pixels[i] = (uint8_t)(10 * i);
-    vlmk_patchify_args a = {.out_dtype = VLMOE_F64, .B = 1, .height = 2, .width = 4, .patch = 2, .pixels = pixels,
-                            .mean = {0.5, 0.25, 0.0}, .deviation = {0.5, 1.0, 2.0}, .out = out};
+    vlmk_patchify_args a = {.out_dtype = VLMOE_F64,
+                            .B = 1,
+                            .height = 2,
+                            .width = 4,
+                            .patch = 2,
+                            .pixels = pixels,
+                            .mean = {0.5, 0.25, 0.0},
+                            .deviation = {0.5, 1.0, 2.0},
+                            .out = out};
     CHECK_STATUS(vlmk_ref_patchify(ref_env(), &a), VLMOE_OK);
-    CHECK(out[0] == (0.0 - 0.5) / 0.5);                           /* patch 0, channel 0, (0, 0) */
-    CHECK_CLOSE(out[3], (150.0 / 255.0 - 0.5) / 0.5, 1e-15);      /* patch 0, channel 0, (1, 1): pixel 5 */
-    CHECK_CLOSE(out[4 + 2], 130.0 / 255.0 - 0.25, 1e-15);         /* patch 0, channel 1, (1, 0): pixel 4 */
-    CHECK_CLOSE(out[12 + 8], 80.0 / 255.0 / 2.0, 1e-15);          /* patch 1, channel 2, (0, 0): pixel 2 */
+    CHECK(out[0] == (0.0 - 0.5) / 0.5); /* patch 0, channel 0, (0, 0) */
+    CHECK_CLOSE(out[3], (150.0 / 255.0 - 0.5) / 0.5,
+                1e-15);                                   /* patch 0, channel 0, (1, 1): pixel 5 */
+    CHECK_CLOSE(out[4 + 2], 130.0 / 255.0 - 0.25, 1e-15); /* patch 0, channel 1, (1, 0): pixel 4 */
+    CHECK_CLOSE(out[12 + 8], 80.0 / 255.0 / 2.0, 1e-15);  /* patch 1, channel 2, (0, 0): pixel 2 */
 }

@@ -1,4 +1,5 @@
-/* Every kernel of every device against the reference; the cases stand in compare_part_*.c, one per family. This file is the kit. */
+/* Every kernel of every device against the reference; the cases stand in compare_part_*.c, one per
+ * family. This file is the kit. */
 #include "compare.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,7 +104,8 @@ tensor *kit_real(kit *k, const char *name, int64_t n, int dtype, double scale)
 {
     tensor *t = add(k, name, n, dtype);
     uint64_t key = 1000 + (uint64_t)k->n;
-    for (int64_t i = 0; i < n; i++) kit_set(t, i, scale * (2.0 * math_philox_unit(key, (uint64_t)i) - 1.0));
+    for (int64_t i = 0; i < n; i++)
+        kit_set(t, i, scale * (2.0 * math_philox_unit(key, (uint64_t)i) - 1.0));
     return t;
 }
 
@@ -119,7 +121,8 @@ tensor *kit_whole(kit *k, const char *name, int64_t n, int dtype, int limit)
 tensor *kit_ints(kit *k, const char *name, int64_t n, const int32_t *value)
 {
     tensor *t = add(k, name, n, VLMOE_I32);
-    for (int side = 0; n && side < N_SIDES; side++) memcpy(t->data[side], value, (size_t)n * sizeof *value);
+    for (int side = 0; n && side < N_SIDES; side++)
+        memcpy(t->data[side], value, (size_t)n * sizeof *value);
     return t;
 }
 
@@ -143,8 +146,23 @@ tensor *kit_output(kit *k, const char *name, int64_t n, int dtype, double terms)
 tensor *kit_int_output(kit *k, const char *name, int64_t n)
 {
     tensor *t = add(k, name, n, VLMOE_I32);
-    for (int side = 0; side < N_SIDES; side++) memset(t->data[side], 0x81, (size_t)n * sizeof(int32_t));
+    for (int side = 0; side < N_SIDES; side++)
+        memset(t->data[side], 0x81, (size_t)n * sizeof(int32_t));
     return kit_updated(t, 0);
+}
+
+/* A tensor that is no output keeps its values. */
+static void check_input(const kit *k, const tensor *t, const char *where)
+{
+    for (int64_t i = 0; i < t->n; i++) {
+        int is_same = !is_float(t->dtype)
+                          ? ((int32_t *)t->data[GOT])[i] == ((int32_t *)t->data[WANT])[i]
+                          : kit_get(t, GOT, i) == kit_get(t, WANT, i) ||
+                                (isnan(kit_get(t, GOT, i)) && isnan(kit_get(t, WANT, i)));
+        if (!is_same)
+            test_fail(__FILE__, __LINE__, "%s, %s: input %s[%lld] was changed", k->label, where,
+                      t->name, (long long)i);
+    }
 }
 
 static void check_element(const kit *k, const tensor *t, int64_t i, const char *where)
@@ -152,8 +170,8 @@ static void check_element(const kit *k, const tensor *t, int64_t i, const char *
     if (!is_float(t->dtype)) {
         int32_t got = ((int32_t *)t->data[GOT])[i], want = ((int32_t *)t->data[WANT])[i];
         if (got != want)
-            test_fail(__FILE__, __LINE__, "%s, %s: %s[%lld] is %d, expected %d", k->label, where, t->name, (long long)i,
-                      got, want);
+            test_fail(__FILE__, __LINE__, "%s, %s: %s[%lld] is %d, expected %d", k->label, where,
+                      t->name, (long long)i, got, want);
         return;
     }
     double got = kit_get(t, GOT, i), want = kit_get(t, WANT, i), bound = 0.0;
@@ -163,28 +181,34 @@ static void check_element(const kit *k, const tensor *t, int64_t i, const char *
         want = ref_get(rounded, t->dtype, 0);
     } else {
         double size = k->uses_size ? kit_get(t, SIZE, i) : 0.0;
-        bound = 4.0 * (roundoff(t->dtype) * fabs(want) + t->terms * U_F32 * size + (t->error ? t->error[i] : 0.0)) + 0x1p-126;
+        bound = 4.0 * (roundoff(t->dtype) * fabs(want) + t->terms * U_F32 * size +
+                       (t->error ? t->error[i] : 0.0)) +
+                0x1p-126;
     }
     int fits = got == want || (isnan(got) && isnan(want)) || fabs(got - want) <= bound;
     if (!fits)
-        test_fail(__FILE__, __LINE__, "%s, %s: %s[%lld] is %.9g, expected %.9g within %.3g (off by %.3g)", k->label, where,
-                  t->name, (long long)i, got, want, bound, fabs(got - want));
+        test_fail(__FILE__, __LINE__,
+                  "%s, %s: %s[%lld] is %.9g, expected %.9g within %.3g (off by %.3g)", k->label,
+                  where, t->name, (long long)i, got, want, bound, fabs(got - want));
 }
 
-/* The guard behind each tensor, and that inputs are as they were, is checked for all; values with one worker, bits with more. */
+/* The guard behind each tensor; values with one worker, the same bits with more. */
 static void check_tensor(const kit *k, tensor *t, int n_workers, const char *where)
 {
     size_t bytes = (size_t)t->n * size_of(t->dtype);
     const unsigned char *data = t->data[GOT];
     for (int g = 0; g < GUARD; g++)
         if (data[bytes + (size_t)g] != GUARD_BYTE)
-            test_fail(__FILE__, __LINE__, "%s, %s: %s was written past its end", k->label, where, t->name);
-    if (!t->is_output) return;
-    if (n_workers == 1) {
+            test_fail(__FILE__, __LINE__, "%s, %s: %s was written past its end", k->label, where,
+                      t->name);
+    if (!t->is_output) {
+        check_input(k, t, where);
+    } else if (n_workers == 1) {
         for (int64_t i = 0; i < t->n; i++) check_element(k, t, i, where);
         memcpy(t->after, data, bytes);
     } else if (memcmp(t->after, data, bytes) != 0) {
-        test_fail(__FILE__, __LINE__, "%s, %s: %s has other bits than with 1 worker", k->label, where, t->name);
+        test_fail(__FILE__, __LINE__, "%s, %s: %s has other bits than with 1 worker", k->label,
+                  where, t->name);
     }
 }
 
@@ -194,16 +218,19 @@ static void run_device(kit *k, int device, int n_workers, kit_call call, void *a
     snprintf(where, sizeof where, "%s with %d workers", device_name(device), n_workers);
     for (int i = 0; i < k->n; i++)
         if (k->tensor[i].is_output)
-            memcpy(k->tensor[i].data[GOT], k->tensor[i].before, (size_t)k->tensor[i].n * size_of(k->tensor[i].dtype));
+            memcpy(k->tensor[i].data[GOT], k->tensor[i].before,
+                   (size_t)k->tensor[i].n * size_of(k->tensor[i].dtype));
     vlmk_env *env = device_env(device, n_workers);
     device_flops();
     int status = call(device_table(device), env, arg, GOT);
     device_done(env);
     double flops = device_flops();
     if (status != VLMOE_OK)
-        test_fail(__FILE__, __LINE__, "%s, %s: %s", k->label, where, vlmoe_status_name((vlmoe_status)status));
+        test_fail(__FILE__, __LINE__, "%s, %s: %s", k->label, where,
+                  vlmoe_status_name((vlmoe_status)status));
     if (!isnan(k->flops) && flops != k->flops)
-        test_fail(__FILE__, __LINE__, "%s, %s: counted %.0f flops, expected %.0f", k->label, where, flops, k->flops);
+        test_fail(__FILE__, __LINE__, "%s, %s: counted %.0f flops, expected %.0f", k->label, where,
+                  flops, k->flops);
     for (int i = 0; i < k->n; i++) check_tensor(k, &k->tensor[i], n_workers, where);
 }
 
@@ -213,9 +240,11 @@ void kit_run(kit *k, kit_call call, kit_bound bound, void *arg)
     test_env_init(&e, 1);
     CHECK_STATUS((vlmoe_status)call(&vlmk_ref_table, &e.env, arg, WANT), VLMOE_OK);
     if (!isnan(k->flops)) k->flops = e.flops;
-    if (k->uses_size) CHECK_STATUS((vlmoe_status)call(&vlmk_ref_table, &e.env, arg, SIZE), VLMOE_OK);
+    if (k->uses_size)
+        CHECK_STATUS((vlmoe_status)call(&vlmk_ref_table, &e.env, arg, SIZE), VLMOE_OK);
     test_env_fini(&e);
     if (bound) bound(arg);
     for (int device = 0; device < device_count(); device++)
-        for (int n_workers = 1; n_workers <= WORKER_COUNTS; n_workers++) run_device(k, device, n_workers, call, arg);
+        for (int n_workers = 1; n_workers <= WORKER_COUNTS; n_workers++)
+            run_device(k, device, n_workers, call, arg);
 }

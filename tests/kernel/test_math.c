@@ -29,7 +29,8 @@ TEST(philox_element_uses_both_halves_of_key_and_index)
 {
     uint32_t base[4], out[4];
     const uint64_t key = 0x299f31d0a4093822u, index = 0x85a308d3243f6a88u;
-    const uint32_t key_words[2] = {0xa4093822, 0x299f31d0}, counter[4] = {0x243f6a88, 0x85a308d3, 0, 0};
+    const uint32_t key_words[2] = {0xa4093822, 0x299f31d0},
+                   counter[4] = {0x243f6a88, 0x85a308d3, 0, 0};
     math_philox(key_words, counter, base);
     math_philox_at(key, index, out);
     for (int w = 0; w < 4; w++) CHECK_INT(out[w], base[w]);
@@ -70,8 +71,8 @@ TEST(normal_is_finite_at_the_ends_of_its_words)
 TEST(bf16_rounds_to_nearest_even)
 {
     CHECK_INT(math_bf16_from_f32(1.0f), 0x3f80);
-    CHECK_INT(math_bf16_from_f32(1.0f + 0x1p-8f), 0x3f80);            /* tie to the even neighbour below */
-    CHECK_INT(math_bf16_from_f32(1.0f + 0x3p-8f), 0x3f82);            /* tie to the even neighbour above */
+    CHECK_INT(math_bf16_from_f32(1.0f + 0x1p-8f), 0x3f80); /* tie to the even neighbour below */
+    CHECK_INT(math_bf16_from_f32(1.0f + 0x3p-8f), 0x3f82); /* tie to the even neighbour above */
     CHECK_INT(math_bf16_from_f32(1.0f + 0x1p-8f + 0x1p-23f), 0x3f81); /* just over the tie */
     CHECK_INT(math_bf16_from_f32(-1.0f - 0x1p-8f), 0xbf80);
     CHECK_INT(math_bf16_from_f32(-0.0f), 0x8000);
@@ -96,7 +97,8 @@ TEST(bf16_survives_a_round_trip_of_every_value)
     }
 }
 
-/* 1 + 2^-8 is a tie in bf16; 2^-40 more or less is invisible in f32, where it would round to that tie. */
+/* 1 + 2^-8 is a tie in bf16; 2^-40 more or less is invisible in f32, where it would round to that
+ * tie. */
 TEST(bf16_from_f64_rounds_once)
 {
     CHECK_INT(math_bf16_from_f64(1.0 + 0x1p-8), 0x3f80);
@@ -110,16 +112,18 @@ TEST(bf16_from_f64_rounds_once)
 TEST(gelu_and_its_slope_match_published_points)
 {
     CHECK(math_gelu(0.0) == 0.0);
-    CHECK_CLOSE(math_gelu(1.0), 0.84134474606854294859, 1e-16);          /* Phi(1) */
-    CHECK_CLOSE(math_gelu(-1.0) / -0.15865525393145705142, 1.0, 1e-15);  /* -(1 - Phi(1)) */
-    CHECK_CLOSE(math_gelu(-10.0) / -7.6198530241605260660e-23, 1.0, 1e-14); /* relative accuracy in the tail */
+    CHECK_CLOSE(math_gelu(1.0), 0.84134474606854294859, 1e-16);         /* Phi(1) */
+    CHECK_CLOSE(math_gelu(-1.0) / -0.15865525393145705142, 1.0, 1e-15); /* -(1 - Phi(1)) */
+    CHECK_CLOSE(math_gelu(-10.0) / -7.6198530241605260660e-23, 1.0,
+                1e-14); /* relative accuracy in the tail */
     for (double x = -4.0; x <= 4.0; x += 0.37) {
         const double h = 1e-5;
         CHECK_CLOSE(math_gelu_slope(x), (math_gelu(x + h) - math_gelu(x - h)) / (2 * h), 1e-9);
         CHECK_CLOSE(math_tanh_slope(x), (tanh(x + h) - tanh(x - h)) / (2 * h), 1e-9);
         /* the float forms: Phi and x phi are two terms of at most 1 and 0.25 */
         CHECK_CLOSE(math_gelu_f((float)x), math_gelu((float)x), 8 * 0x1p-24 * fabs(x));
-        CHECK_CLOSE(math_gelu_slope_f((float)x), math_gelu_slope((float)x), 4 * (2 + x * x / 2) * 0x1p-24);
+        CHECK_CLOSE(math_gelu_slope_f((float)x), math_gelu_slope((float)x),
+                    4 * (2 + x * x / 2) * 0x1p-24);
         CHECK_CLOSE(math_tanh_slope_f((float)x), math_tanh_slope((float)x), 8 * 0x1p-24);
     }
 }

@@ -1,5 +1,5 @@
-/* The reference kernels against hand-made values, published values and central differences of themselves; the cases stand in
- * ref_part_*.c, one per family. */
+/* The reference kernels against hand-made values, published values and central differences of
+ * themselves; the cases stand in ref_part_*.c, one per family. */
 #include "test_ref.h"
 #include <string.h>
 #include "math_philox.h"
@@ -38,7 +38,8 @@ double weighted(const double *y, const double *r, int64_t n)
     return sum;
 }
 
-void check_gradient(const char *what, double *x, int64_t n, const double *dx, double (*loss)(void *arg), void *arg)
+void check_gradient(const char *what, double *x, int64_t n, const double *dx,
+                    double (*loss)(void *arg), void *arg)
 {
     const double h = 1e-5;
     for (int64_t i = 0; i < n; i++) {
@@ -50,7 +51,8 @@ void check_gradient(const char *what, double *x, int64_t n, const double *dx, do
         x[i] = kept;
         double want = (above - below) / (2.0 * h);
         if (!(fabs(dx[i] - want) <= 1e-7))
-            test_fail(__FILE__, __LINE__, "%s[%lld] is %.12g, central difference %.12g", what, (long long)i, dx[i], want);
+            test_fail(__FILE__, __LINE__, "%s[%lld] is %.12g, central difference %.12g", what,
+                      (long long)i, dx[i], want);
     }
 }
 

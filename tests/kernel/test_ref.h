@@ -1,4 +1,5 @@
-/* What the tests of the reference kernels share: its environment, reproducible numbers, central differences. */
+/* What the tests of the reference kernels share: its environment, reproducible numbers, central
+ * differences. */
 #ifndef TEST_REF_H
 #define TEST_REF_H
 
@@ -16,7 +17,9 @@ void fill(double *x, int64_t n, uint64_t seed);
 /* sum_i y[i] r[i]: a scalar of a tensor, whose gradient with respect to y is r. */
 double weighted(const double *y, const double *r, int64_t n);
 
-/* dx[i] against central differences of loss over x[i], h = 1e-5, bound 1e-7. x is left as it was. */
-void check_gradient(const char *what, double *x, int64_t n, const double *dx, double (*loss)(void *arg), void *arg);
+/* dx[i] against central differences of loss over x[i], h = 1e-5, bound 1e-7. x is left as it was.
+ */
+void check_gradient(const char *what, double *x, int64_t n, const double *dx,
+                    double (*loss)(void *arg), void *arg);
 
 #endif

@@ -3,7 +3,8 @@
 #include <string.h>
 #include "harness.h"
 
-void test_env_parallel(void *pool, void (*fn)(void *arg, int64_t tile, int worker), void *arg, int64_t n_tiles)
+void test_env_parallel(void *pool, void (*fn)(void *arg, int64_t tile, int worker), void *arg,
+                       int64_t n_tiles)
 {
     if (pool) {
         vlm_team_run(pool, fn, arg, n_tiles);

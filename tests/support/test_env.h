@@ -1,4 +1,5 @@
-/* What a kernel needs to be called from a test: a team of threads, scratch that grows, counted flops. */
+/* What a kernel needs to be called from a test: a team of threads, scratch that grows, counted
+ * flops. */
 #ifndef TEST_ENV_H
 #define TEST_ENV_H
 
@@ -19,6 +20,7 @@ void test_env_reset(test_env *e);               /* all scratch is freed; call be
 void test_env_fini(test_env *e);
 
 /* A vlmk_env's parallel() over a vlm_team; pool NULL runs in turn on the caller. */
-void test_env_parallel(void *pool, void (*fn)(void *arg, int64_t tile, int worker), void *arg, int64_t n_tiles);
+void test_env_parallel(void *pool, void (*fn)(void *arg, int64_t tile, int worker), void *arg,
+                       int64_t n_tiles);
 
 #endif
