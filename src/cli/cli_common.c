@@ -3,10 +3,16 @@
 
 #include <errno.h>
 #include <math.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+void vlm_cli_begin(void)
+{
+    signal(SIGXFSZ, SIG_IGN);
+}
 
 int vlm_cli_exit_code(vlmoe_status status)
 {
@@ -17,6 +23,8 @@ int vlm_cli_exit_code(vlmoe_status status)
         return CLI_USAGE;
     case VLMOE_E_FORMAT:
     case VLMOE_E_VERSION:
+    case VLMOE_E_SHAPE: /* arguments are checked before: what has the wrong shape or type came from a file */
+    case VLMOE_E_DTYPE:
         return CLI_FORMAT;
     case VLMOE_E_IO:
         return CLI_IO;
@@ -86,6 +94,7 @@ int vlm_cli_dispatch(const char *about, const vlm_cli_command *commands, int n_c
                      char **argv)
 {
     const char *slash = strrchr(argv[0], '/'), *tool = slash ? slash + 1 : argv[0];
+    vlm_cli_begin();
     if (argc < 2) return vlm_cli_usage(tool, "no command");
     const char *name = argv[1];
     if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {

@@ -17,6 +17,10 @@ enum {
     CLI_STOPPED = 10 /* asked to stop: state was saved, not done  */
 };
 
+/* First in main: a file that reaches the process's size limit is a failed write, not a killed process.
+ * vlm_cli_dispatch does it by itself. */
+void vlm_cli_begin(void);
+
 int vlm_cli_exit_code(vlmoe_status status);
 
 /* Print "TOOL: TEXT" to standard error and return the exit code for error->status. */

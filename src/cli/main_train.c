@@ -328,6 +328,7 @@ int main(int argc, char **argv)
     options o = {0};
     vlmoe_config *config = NULL;
     vlmoe_error error = {VLMOE_OK, ""};
+    vlm_cli_begin();
     for (int code; (code = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
         int end = read_option(code, argc, argv, &o);
         if (end >= 0) return end;
