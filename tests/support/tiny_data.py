@@ -5,6 +5,7 @@ otherwise, an image tokeniser that was trained for a few steps. Standard library
 usage: tiny_data.py OUT --bin DIR [--no-tokeniser]
 
   OUT/art/*.png, OUT/art/*.jsonl, OUT/art/*.txt         pictures and manifests
+  OUT/art/bad_{truncated,oversized,lying,flipped,foreign}.png   in no manifest
   OUT/shards/{train_pairs,val_pairs,train_text,val_text}
   OUT/text.model
   OUT/tokeniser.json, OUT/tokeniser                     config and run of the image tokeniser
@@ -46,6 +47,17 @@ def picture(colour, shape, size=SIZE):
                             for y in range(size)])
 
 
+def bad_pictures():
+    """What a reader must refuse: by name, bytes."""
+    good = picture("red", "cross")
+
+    def with_size(width, height):  # a header with a right checksum, before pixels of another size
+        head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+        return good[:12] + head + struct.pack(">I", zlib.crc32(head)) + good[33:]
+    return {"truncated": good[:60], "oversized": with_size(60000, 60000), "lying": with_size(2000, 2000),
+            "flipped": good[:50] + bytes([good[50] ^ 1]) + good[51:], "foreign": b"%PDF-1.7 not a picture at all"}
+
+
 def write(path, data):
     with open(path, "wb" if isinstance(data, bytes) else "w") as f:
         f.write(data)
@@ -66,6 +78,8 @@ def make_art(art):
     train = [row for row in rows if row not in val]
     for name, part in (("train", train), ("val", val)):
         write(f"{art}/{name}_pairs.jsonl", "".join(json.dumps(row) + "\n" for row in part))
+    for name, data in bad_pictures().items():
+        write(f"{art}/bad_{name}.png", data)
     write(f"{art}/train_text.txt", "".join(text + "\n" for text in texts[N_VAL:]))
     write(f"{art}/val_text.txt", "".join(text + "\n" for text in texts[:N_VAL]))
     write(f"{art}/all.txt", "".join(row["text"] + "\n" for row in rows) + "".join(text + "\n" for text in texts))

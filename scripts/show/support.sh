@@ -1,0 +1,57 @@
+# Sourced by exact, hostile and package: options that they share, the build, the demo's data, a scratch folder, the closing line.
+# A script that sources this calls show_begin first and show_end last.
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+build=$(realpath -m "${VLMOE_BUILD:-$root/build}")
+python=${VLMOE_PYTHON:-python3}
+shortfalls=()
+
+fail() { # it could not be tried: neither HOLDS nor FALLS SHORT
+    echo "$show: $1" >&2
+    exit 1
+}
+
+show_begin() { # show_begin NAME: enters the repository, makes $scratch
+    show=$1
+    cd "$root"
+    scratch=$(mktemp -d "${TMPDIR:-/tmp}/vlmoe-$show.XXXXXX")
+    trap 'rm -rf "$scratch"' EXIT
+}
+
+show_help() { # the comment that opens the script
+    sed -n '2,/^[^#]/s/^# //p' "$0"
+}
+
+short() { # short WHAT: notes what does not hold
+    shortfalls+=("$1")
+}
+
+show_end() { # the closing line and the exit code
+    if [ ${#shortfalls[@]} -gt 0 ]; then
+        local line
+        line=$(printf '%s; ' "${shortfalls[@]}")
+        echo "FALLS SHORT: ${line%; }"
+        exit 1
+    fi
+    echo "HOLDS"
+}
+
+need_tools() { # need_tools TOOL...
+    local tool missing=no
+    for tool in "$@"; do [ -x "$build/$tool" ] || missing=yes; done
+    [ "$missing" = yes ] || return 0
+    echo "$show: building into $build"
+    cmake -G Ninja -S . -B "$build" -DCMAKE_BUILD_TYPE=Release >"$scratch/build.log" 2>&1 &&
+        cmake --build "$build" -j "${VLMOE_JOBS:-$(nproc)}" >>"$scratch/build.log" 2>&1 ||
+        { tail -n 20 "$scratch/build.log" >&2; fail "the build failed"; }
+}
+
+need_demo() { # the demo's data and image tokeniser, as the quick start makes them
+    if [ ! -e data/emoji/text.model ] || [ ! -d data/emoji/shards/train_pairs ]; then
+        echo "$show: making the demo's data"
+        scripts/data/make_demo.sh --out data/emoji --build "$build" >/dev/null || fail "no demo data"
+    fi
+    if ! ls -d runs/emoji_tokeniser/step-* >/dev/null 2>&1; then
+        echo "$show: training the demo's image tokeniser (about a minute)"
+        "$build/vlmoe-train" --config configs/emoji_tokeniser.json >/dev/null || fail "the image tokeniser's training failed"
+    fi
+}
