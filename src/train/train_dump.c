@@ -223,18 +223,27 @@ static vlmoe_status write_metadata(vlm_st_writer *writer, vlmoe_trainer *t, cons
     return st;
 }
 
+/* Declare (writing false) or write every array. Wide types come first, so that each begins where its type may. */
+static vlmoe_status put_entries(const vlm_dump *dump, vlm_st_writer *writer, bool writing, vlmoe_error *error)
+{
+    for (size_t size = 8; size >= 1; size /= 2)
+        for (int64_t i = 0; i < dump->n; i++) {
+            const entry *e = &dump->entries[i];
+            const vlm_st_decl decl = {e->name, e->dtype, e->rank, e->dims};
+            if (vlm_st_dtype_size(e->dtype) != size) continue;
+            VLM_TRY(writing ? vlm_st_writer_put(writer, e->name, e->data, e->bytes, error) : vlm_st_writer_declare(writer, &decl, error));
+        }
+    return VLMOE_OK;
+}
+
 vlmoe_status vlm_dump_close(vlm_dump *dump, vlmoe_trainer *t, const vlmoe_step_report *report, vlmoe_error *error)
 {
     vlm_st_writer *writer = NULL;
     if (!dump) return VLMOE_OK;
     vlmoe_status st = vlm_st_writer_create(dump->path, &writer, error);
     if (!st) st = write_metadata(writer, t, report, error);
-    for (int pass = 0; pass < 2; pass++)
-        for (int64_t i = 0; i < dump->n && !st; i++) {
-            const entry *e = &dump->entries[i];
-            vlm_st_decl decl = {e->name, e->dtype, e->rank, e->dims};
-            st = pass ? vlm_st_writer_put(writer, e->name, e->data, e->bytes, error) : vlm_st_writer_declare(writer, &decl, error);
-        }
+    if (!st) st = put_entries(dump, writer, false, error);
+    if (!st) st = put_entries(dump, writer, true, error);
     if (!st) st = vlm_st_writer_close(writer, error);
     else vlm_st_writer_abandon(writer);
     vlm_dump_abandon(dump);
