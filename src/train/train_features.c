@@ -47,22 +47,26 @@ static vlmoe_status pool_all(vlmoe_trainer *t, const vlm_items *items, const vlm
     return st ? tape_failed(t, st) : VLMOE_OK;
 }
 
-typedef vlmoe_tensor *(*head_fn)(vlmoe_tape *tape, const vlm_mome *model, vlmoe_tensor *x);
+/* A head at rows of the final vectors. */
+typedef struct head {
+    vlmoe_tensor *(*run)(vlmoe_tape *tape, const vlm_mome *model, vlmoe_tensor *x);
+    int64_t n;
+    const int32_t *row; /* [n] */
+    float *out;         /* [n, classes] */
+} head;
 
-static vlmoe_status run_head(vlmoe_tape *tape, const vlmoe_trainer *t, const vlm_mome_output *encoded, head_fn head, int64_t n, const int32_t *row,
-                             float *out)
+static vlmoe_status run_head(vlmoe_tape *tape, const vlmoe_trainer *t, vlmoe_tensor *hidden, const head *h)
 {
-    const int32_t *d_row = vlm_tape_upload(tape, row, (size_t)n * sizeof *row);
+    const int32_t *d_row = vlm_tape_upload(tape, h->row, (size_t)h->n * sizeof *h->row);
     if (!d_row) return vlmoe_tape_status(tape);
-    vlmoe_tensor *hidden = encoded->hidden;
-    vlmoe_tensor *logits = head(tape, t->model, vlm_gather_sum(tape, 1, &hidden, &d_row, n, t->ctx->compute));
+    vlmoe_tensor *logits = h->run(tape, t->model, vlm_gather_sum(tape, 1, &hidden, &d_row, h->n, t->ctx->compute));
     VLM_TRY(vlmoe_tape_status(tape));
     int64_t cols = vlm_cols(logits), bytes = (int64_t)vlm_dtype_bytes(logits->dtype);
     double *wide = vlm_tape_host(tape, (size_t)cols * sizeof *wide);
     if (!wide) return vlmoe_tape_status(tape);
-    for (int64_t i = 0; i < n; i++) {
+    for (int64_t i = 0; i < h->n; i++) {
         VLM_TRY(vlm_download_wide(t->ctx, (const char *)logits->data + i * cols * bytes, cols, wide));
-        for (int64_t c = 0; c < cols; c++) out[i * cols + c] = (float)wide[c];
+        for (int64_t c = 0; c < cols; c++) h->out[i * cols + c] = (float)wide[c];
     }
     return VLMOE_OK;
 }
@@ -74,9 +78,10 @@ static vlmoe_status run_heads(vlmoe_tape *tape, const vlmoe_trainer *t, const vl
     int32_t *row = vlm_tape_host(tape, (size_t)(1 + VLM_MAX(n_tokens, n_patches)) * sizeof *row);
     if (!row) return vlmoe_tape_status(tape);
     for (int64_t i = 0; i < n_tokens; i++) row[i] = (int32_t)(rows->text_begin + i);
-    if (n_tokens) VLM_TRY(run_head(tape, t, encoded, vlm_mome_word_logits, n_tokens, row, out->word_logits));
+    const head words = {vlm_mome_word_logits, n_tokens, row, out->word_logits}, codes = {vlm_mome_code_logits, n_patches, row, out->code_logits};
+    if (n_tokens) VLM_TRY(run_head(tape, t, encoded->hidden, &words));
     for (int64_t i = 0; i < n_patches; i++) row[i] = (int32_t)(i / rows->patches * (1 + rows->patches) + 1 + i % rows->patches);
-    return n_patches ? run_head(tape, t, encoded, vlm_mome_code_logits, n_patches, row, out->code_logits) : VLMOE_OK;
+    return n_patches ? run_head(tape, t, encoded->hidden, &codes) : VLMOE_OK;
 }
 
 static vlm_mome_inputs inputs_of(const vlm_items *items)
