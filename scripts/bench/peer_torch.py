@@ -28,11 +28,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "golden"))
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 import peer_data
 import run_config
-import tensor_file
+import tokeniser_torch
 import vlmoe_torch as vt
 
 
@@ -72,43 +71,6 @@ class Peer(vt.Model):
             threshold = route.noisy[begin:end].gather(1, route.expert[begin:end, -1:])
             loss = loss + weights["load"] * vt.squared_variation((1 - torch.special.ndtr((threshold - logits[begin:end]) / sigma)).mean(0))
         return loss
-
-
-class ImageTokeniser:
-    """The encoder of a libvlmoe image tokeniser: pictures to codes (docs/FORMATS.md)."""
-
-    def __init__(self, path, config):
-        folder = self.newest(Path(path))
-        tensors = {}
-        for file in sorted(folder.glob("*.safetensors")):
-            tensors.update(tensor_file.read(file)[0])
-        prefix = next(name[:-len("codebook.code")] for name in tensors if name.endswith("codebook.code"))
-        self.p = {name[len(prefix):]: torch.from_numpy(array.copy()) for name, array in tensors.items() if name.startswith(prefix)}
-        own = run_config.parse((folder / "config.json").read_text(), folder) if (folder / "config.json").exists() else config
-        self.config, self.heads, self.layers = own, own.tokeniser.heads, own.tokeniser.layers
-        self.patches = vt.Model({"norm.weight": torch.zeros(0)}, own).patches
-        self.n_codes = self.p["codebook.code"].shape[0]
-
-    @staticmethod
-    def newest(path):
-        steps = sorted(path.glob("step-*"))
-        if not steps and not any(path.glob("*.safetensors")):
-            raise FileNotFoundError(f"no checkpoint at {path}")
-        return steps[-1] if steps else path
-
-    @torch.no_grad()
-    def codes(self, pixels):
-        p, eps = self.p, self.config.model.norm_eps
-        n, per_picture = len(pixels), self.config.model.patches
-        x = (vt.linear(p, "patch", self.patches(pixels)) + p["position"]).reshape(n * per_picture, -1)
-        sequences = vt.Sequences([torch.arange(n * per_picture).view(n, per_picture).tolist()])
-        for l in range(self.layers):
-            name = f"encoder.{l}"
-            x = x + vt.attention(p, name + ".attention", vt.norm(p, name + ".norm1", x, eps), self.heads, sequences)
-            x = x + vt.feed_forward(p, name + ".ffn", vt.norm(p, name + ".norm2", x, eps))
-        x = vt.norm(p, "encoder_norm", x, eps)
-        feature = F.normalize(vt.linear(p, "to_code.fc2", vt.linear(p, "to_code.fc1", x).tanh()), dim=1)
-        return (feature @ p["codebook.code"].T).argmax(1).view(n, per_picture)
 
 
 class Held:
@@ -181,7 +143,7 @@ class Trainer:
         self.source = peer_data.Source(config, text_model, config.run.seed)
         self.held = Held(config, text_model) if config.data.val_pairs else None
         has_codes = config.objective.image_weight > 0 or config.objective.pair_image_weight > 0
-        self.tokeniser = ImageTokeniser(config.data.image_tokeniser, config) if has_codes else None
+        self.tokeniser = tokeniser_torch.ImageTokeniser(config.data.image_tokeniser) if has_codes else None
         generator = torch.Generator().manual_seed(config.run.seed)
         start = vt.initial(config, len(text_model.pieces), self.tokeniser.n_codes if has_codes else 0, generator)
         self.p = {name: x.requires_grad_() for name, x in start.items()}

@@ -7,6 +7,7 @@ The step is computed three times: by us (the dump), by PyTorch in float64, and b
 autocast), both along the dump's recorded routes. Then
   * every recorded choice of an expert must be the float64 model's own, or a tie within the logits' error; who was served must follow from
     capacity and priority in the same sense;
+  * the image codes must be those of the tokeniser's checkpoint in the same sense, where it is still at hand;
   * losses, hidden vectors, gates, combine weights and every gradient: our distance to float64, |ours - f64| / |f64| (L2 norms), is at most
     3 times PyTorch's own distance, or 3 times the rounding floor where PyTorch happens to be closer than that;
   * the parameters after the step are those of AdamW on the dumped gradients, within the roundings of float32.
@@ -20,6 +21,7 @@ import torch
 
 import step_optimiser
 import step_routes
+import tokeniser_torch
 import vlmoe_torch as vt
 from step_reference import Dump, compute
 
@@ -97,6 +99,31 @@ def check_drop_path(judge, dump, i):
             judge.fail(f"group.{i}/drop_path: row {row} is not one of 0 and {kept:.6f} for all rows of each sample")
 
 
+def check_codes(judge, dump):
+    """Each code is the nearest to its patch's feature, but for the error of a difference of two cosines."""
+    pictures = [(i, group) for i, group in enumerate(dump.groups) if group.codes is not None and len(group.pixels)]
+    path = dump.config.data.image_tokeniser
+    if not pictures:
+        return
+    try:
+        models = [tokeniser_torch.ImageTokeniser(path, dtype) for dtype in (torch.float64, torch.float32)]
+    except OSError:
+        judge.notes.append(f"image codes not checked: the tokeniser {path} is not there")
+        return
+    n = ties = 0
+    for i, group in pictures:
+        exact = models[0].scores(group.pixels)
+        with torch.autocast("cpu", torch.bfloat16, enabled=dump.config.run.dtype == "bf16"):
+            deviation = models[1].scores(group.pixels).double() - exact
+        behind = exact.amax(1) - exact.gather(1, group.codes.reshape(-1, 1))[:, 0]
+        allowed = FACTOR * max(float((deviation.amax(1) - deviation.amin(1)).max()), judge.floor)
+        n, ties = n + len(behind), ties + int((behind > 0).sum())
+        if float(behind.max()) > allowed:
+            judge.fail(f"group.{i}/codes: patch {int(behind.argmax())} has a code {float(behind.max()):.3g} farther (cosine) than the nearest; "
+                       f"the error of cosines explains {allowed:.3g}")
+    judge.notes.append(f"{n} image codes, {ties} of them ties within the cosines' error")
+
+
 def compare_parts(judge, dump, exact, peer):
     """Mean losses of the parts, shares right, and the whole loss."""
     for i in range(len(dump.groups)):
@@ -130,6 +157,7 @@ def check(dump, model=vt.Model):
     for i in range(len(dump.groups)):
         check_drop_path(judge, dump, i)
         step_routes.check_shapes(judge, dump, i)
+    check_codes(judge, dump)
     if judge.failures:
         return judge
     params, routes = dump.named("param/"), [dump.routes(i) for i in range(len(dump.groups))]
