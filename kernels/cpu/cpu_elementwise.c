@@ -114,27 +114,43 @@ typedef struct dropout_job {
     float factor;
 } dropout_job;
 
-/* VL factors, 0 or 1/(1-p), from element i on. The ten rounds of math_philox on lanes side by side, which compilers vectorise. */
-static vf dropout_factors(const dropout_job *job, uint64_t i)
+typedef uint64_t vq __attribute__((vector_size(VLMK_VECTOR_BYTES)));
+typedef int64_t vqi __attribute__((vector_size(VLMK_VECTOR_BYTES)));
+typedef float vf_half __attribute__((vector_size(VLMK_VECTOR_BYTES / 2)));
+typedef int32_t vi_half __attribute__((vector_size(VLMK_VECTOR_BYTES / 2)));
+
+/* Product of the lower words of each lane. */
+VLMK_INLINE vq multiply_words(vq a, vq b)
+{
+#if VLMK_VECTOR_BYTES == 64
+    return (vq)_mm512_mul_epu32((__m512i)a, (__m512i)b);
+#elif VLMK_VECTOR_BYTES == 32
+    return (vq)_mm256_mul_epu32((__m256i)a, (__m256i)b);
+#elif defined(__x86_64__)
+    return (vq)_mm_mul_epu32((__m128i)a, (__m128i)b);
+#else
+    return (a & 0xffffffffu) * (b & 0xffffffffu);
+#endif
+}
+
+/* VL/2 factors, 0 or 1/(1-p), from element i on: math_philox_at in lanes of 64 bits that hold one word each. */
+VLMK_INLINE vf_half dropout_factors(const dropout_job *job, uint64_t i)
 {
     uint32_t k0 = (uint32_t)job->a->key, k1 = (uint32_t)(job->a->key >> 32);
-    uint32_t c0[VL], c1[VL], c2[VL], c3[VL];
-    for (int l = 0; l < VL; l++) {
-        c0[l] = (uint32_t)(i + (uint64_t)l);
-        c1[l] = (uint32_t)((i + (uint64_t)l) >> 32);
-        c2[l] = c3[l] = 0;
+    const vq m0 = (vq){0} + 0xD2511F53u, m1 = (vq){0} + 0xCD9E8D57u;
+    vq index;
+    for (int l = 0; l < VL / 2; l++) index[l] = i + (uint64_t)l;
+    vq c0 = index & 0xffffffffu, c1 = index >> 32, c2 = {0}, c3 = {0};
+    for (int round = 0; round < 10; round++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u) {
+        vq a = multiply_words(m0, c0), b = multiply_words(m1, c2);
+        c0 = (b >> 32) ^ c1 ^ k0;
+        c1 = b & 0xffffffffu;
+        c2 = (a >> 32) ^ c3 ^ k1;
+        c3 = a & 0xffffffffu;
     }
-    for (int round = 0; round < 10; round++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u)
-        for (int l = 0; l < VL; l++) {
-            uint64_t a = (uint64_t)0xD2511F53u * c0[l], b = (uint64_t)0xCD9E8D57u * c2[l];
-            c0[l] = (uint32_t)(b >> 32) ^ c1[l] ^ k0;
-            c1[l] = (uint32_t)b;
-            c2[l] = (uint32_t)(a >> 32) ^ c3[l] ^ k1;
-            c3[l] = (uint32_t)a;
-        }
-    vf factor;
-    for (int l = 0; l < VL; l++) factor[l] = (((uint64_t)c1[l] << 32 | c0[l]) >> 11) >= job->least ? job->factor : 0.0f;
-    return factor;
+    vqi unit = (vqi)((c1 << 32 | c0) >> 11);
+    vi_half is_kept = __builtin_convertvector(unit >= (int64_t)job->least, vi_half);
+    return (vf_half)((vi_half)((vf_half){0} + job->factor) & is_kept);
 }
 
 static void dropout_tile(void *arg, int64_t tile, int worker)
@@ -145,7 +161,10 @@ static void dropout_tile(void *arg, int64_t tile, int worker)
     tile_span span = span_of(tile, TILE_ELEMENTS, a->n);
 #define BODY                                                                                   \
     {                                                                                          \
-        vf factor = dropout_factors(job, (uint64_t)(span.first + i));                          \
+        vf_half factors[2] = {dropout_factors(job, (uint64_t)(span.first + i)),                \
+                              dropout_factors(job, (uint64_t)(span.first + i) + VL / 2)};      \
+        vf factor;                                                                             \
+        memcpy(&factor, factors, sizeof factor);                                               \
         vf x = load_at(a->x, D, span.first + i, n);                                            \
         store_at(a->y, D, span.first + i, n, vf_select((vi)(factor > 0.0f), x * factor, vf_set(0.0f))); \
     }

@@ -181,7 +181,8 @@ VLMK_INLINE float vf_top(vf x)
  * and infinities come out right because the power of two is applied in two halves. */
 VLMK_INLINE vf vf_exp_sum(vf hi, vf lo)
 {
-    hi = vf_select((vi)(hi < -105.0f), vf_set(-105.0f), hi);
+    vi is_zero = (vi)(hi < -104.0f); /* below half the smallest subnormal; computing that would cost a trap to microcode */
+    hi = (vf)((vi)hi & ~is_zero);
     hi = vf_select((vi)(hi > 90.0f), vf_set(90.0f), hi);
     const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
     vf shifted = hi * 1.44269504f + magic;
@@ -196,7 +197,8 @@ VLMK_INLINE vf vf_exp_sum(vf hi, vf lo)
     vi power = (vi)shifted - 0x4b400000; /* the integer in magic's fraction */
     vi first = power >> 1;
     vi second = power - first;
-    return p * (vf)((first + 127) << 23) * (vf)((second + 127) << 23);
+    vf result = p * (vf)((first + 127) << 23) * (vf)((second + 127) << 23);
+    return (vf)((vi)result & ~is_zero);
 }
 VLMK_INLINE vf vf_exp(vf x)
 {
@@ -209,7 +211,8 @@ VLMK_INLINE vf vf_exp(vf x)
 VLMK_INLINE void vf_normal(vf x, vf *cdf, vf *density)
 {
     vf a = vf_abs(x);
-    a = vf_select((vi)(a > 14.5f), vf_set(14.5f), a); /* Phi(-14.5) is zero in f32 */
+    vi is_far = (vi)(a > 13.4f); /* both are below the normal f32 there, times x too: zero */
+    a = (vf)((vi)a & ~is_far);
     vf coarse = (vf)((vi)a & ~0xfff);                 /* 12 bits: its square is exact */
     vf e = vf_exp_sum(coarse * coarse * -0.5f, (a - coarse) * (a + coarse) * -0.5f);
     vf t = (a - 3.0f) / (a + 3.0f);
@@ -222,6 +225,7 @@ VLMK_INLINE void vf_normal(vf x, vf *cdf, vf *density)
     q = q * t + 0.123225041f;
     q = q * t + -0.20640262f;
     q = q * t + 0.121513948f;
+    e = (vf)((vi)e & ~is_far);
     vf left = e * q;
     *cdf = vf_select((vi)(x > 0.0f), 1.0f - left, left);
     *density = e * 0.398942280f;
@@ -236,8 +240,8 @@ VLMK_INLINE vf vf_gelu_slope(vf x)
 {
     vf cdf, density;
     vf_normal(x, &cdf, &density);
-    vf far = (vf)((vi)(vf_abs(x) > 14.5f)); /* there x * density is zero, and infinity times zero must be too */
-    return cdf + (vf)((vi)(x * density) & ~(vi)far);
+    vi is_far = (vi)(vf_abs(x) > 13.4f); /* there density is zero, and infinity times zero must be too */
+    return cdf + (vf)((vi)(x * density) & ~is_far);
 }
 
 /* Odd polynomial below 0.625, else 1 - 2 / (e^2x + 1). */
@@ -257,26 +261,24 @@ VLMK_INLINE vf vf_tanh(vf x)
 
 /* 0 a0 b0 a1 b1 ..: the lower (upper) halves of two vectors, lane by lane. */
 #if VLMK_VECTOR_BYTES == 64
-#define VLMK_ZIP_LOW {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23}
-#define VLMK_ZIP_HIGH {8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31}
+#define VLMK_ZIP_LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define VLMK_ZIP_HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
 #elif VLMK_VECTOR_BYTES == 32
-#define VLMK_ZIP_LOW {0, 8, 1, 9, 2, 10, 3, 11}
-#define VLMK_ZIP_HIGH {4, 12, 5, 13, 6, 14, 7, 15}
+#define VLMK_ZIP_LOW 0, 8, 1, 9, 2, 10, 3, 11
+#define VLMK_ZIP_HIGH 4, 12, 5, 13, 6, 14, 7, 15
 #else
-#define VLMK_ZIP_LOW {0, 4, 1, 5}
-#define VLMK_ZIP_HIGH {2, 6, 3, 7}
+#define VLMK_ZIP_LOW 0, 4, 1, 5
+#define VLMK_ZIP_HIGH 2, 6, 3, 7
 #endif
 
 /* Transpose VL x VL words in place: after log2(VL) rounds of zipping row r with row r + VL/2, word (i, j) stands at (j, i). */
 VLMK_INLINE void vu_transpose(vu row[VL])
 {
-    const vu low = VLMK_ZIP_LOW;
-    const vu high = VLMK_ZIP_HIGH;
     for (int round = 1; round < VL; round *= 2) {
         vu zipped[VL];
         for (int r = 0; r < VL / 2; r++) {
-            zipped[2 * r] = __builtin_shuffle(row[r], row[r + VL / 2], low);
-            zipped[2 * r + 1] = __builtin_shuffle(row[r], row[r + VL / 2], high);
+            zipped[2 * r] = __builtin_shufflevector(row[r], row[r + VL / 2], VLMK_ZIP_LOW);
+            zipped[2 * r + 1] = __builtin_shufflevector(row[r], row[r + VL / 2], VLMK_ZIP_HIGH);
         }
         for (int r = 0; r < VL; r++) row[r] = zipped[r];
     }
