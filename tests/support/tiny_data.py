@@ -92,15 +92,17 @@ def configs(out):
     model = {"layers": 3, "width": 16, "heads": 2, "hidden": 24, "vl_from": 2, "image_size": 16, "patch": 8, "text_len": 16,
              "drop_path": 0.2, "dropout": 0.1}
     pictures = {"images": shards("train_pairs"), "val_images": shards("val_pairs"), "val_samples": 6}
+    code_book = {"layers": 1, "width": 16, "heads": 2, "decoder_layers": 1, "codes": 16, "code_dim": 4}
     tokeniser = {
         "run": {"task": "image_tokeniser", "out": f"{out}/tokeniser", "steps": 3, "threads": 1, "log_every": 100},
         "model": model,
         "data": {**pictures, "images_per_group": 8},
-        "tokeniser": {"layers": 1, "width": 16, "heads": 2, "decoder_layers": 1, "codes": 16, "code_dim": 4},
+        "tokeniser": code_book,
         "optim": {"lr": 2e-3, "warmup": 2}}
     pretrain = {
         "run": {"out": f"{out}/run", "steps": 6, "groups": 2, "threads": 1, "log_every": 1},
         "model": model,
+        "tokeniser": code_book,  # a run takes its image tokeniser's; a dry run, which reads none, this
         "moe": {"v_layers": [1], "t_layers": [0, 1], "v_experts": 4, "t_experts": 4, "k": 1},
         "data": {**pictures, "texts": shards("train_text"), "pairs": shards("train_pairs"),
                  "val_texts": shards("val_text"), "val_pairs": shards("val_pairs"),
