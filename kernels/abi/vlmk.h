@@ -347,7 +347,7 @@ typedef struct vlmk_router_weights_bwd_args {
     int accumulate;
 } vlmk_router_weights_bwd_args;
 
-/* Losses of each set (facts: Riquelme et al. 2021, Fedus et al. 2021, Zoph et al. 2022, Mustafa et al. 2022):
+/* Losses of each set (Riquelme et al. 2021, Fedus et al. 2021, Zoph et al. 2022, Mustafa et al. 2022):
  *   importance  (std_e/mean_e)^2 of I_e = sum_t clean[t,e]
  *   load        (std_e/mean_e)^2 of P_e = mean_t (1 - Phi((thr_t - logits[t,e]) / sigma)), thr_t = K-th largest noisy logit; 0 when sigma = 0
  *   switch      E * sum_e mean_t clean[t,e] * (share of tokens whose first noisy choice is e)

@@ -22,19 +22,12 @@ static vlmoe_tensor *experts_run(vlmoe_tape *tape, const vlm_moe_layer *layer, v
     return vlm_linear(tape, rows, layer->fc2.weight, layer->fc2.bias, &opts);
 }
 
-/* The site numbers of router noise: one for each block and modality. */
-static uint64_t noise_site(const vlm_moe_layer *layer)
-{
-    return 2 * (uint64_t)layer->block + (layer->modality == 't' ? 1 : 0);
-}
-
 vlmoe_tensor *vlm_moe_run(vlmoe_tape *tape, const vlm_moe_layer *layer, vlmoe_tensor *h,
                           int64_t n_sets, const int32_t *set_offset, vlm_routing **routing)
 {
     vlm_route_policy policy = layer->policy;
     policy.n_sets = n_sets;
     policy.set_offset = set_offset;
-    policy.site = noise_site(layer);
     if (tape->mode == VLMOE_PREDICT) policy.capacity_factor = layer->capacity_factor_eval;
 
     /* Logits, probabilities and losses are wide whatever the compute type: a rounded logit can

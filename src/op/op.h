@@ -21,7 +21,8 @@ enum vlm_op_id {
 extern const vlm_op_def vlm_ops[VLM_OP_COUNT];
 
 /* Linear layer, or with n_groups > 0 one product per group of rows: w [G, out, in], b [G, out] or NULL, d_offset [G + 1] as in vlmk.h.
- * The weight's values are taken in x's dtype (compute copy or master). out_dtype: x's dtype or wide. */
+ * The weight's values are taken in x's dtype (compute copy or master). out_dtype: x's dtype or wide. Rows past d_offset[G] of the
+ * result, and of the gradient of x, are left undefined: what reads them must know the routing, as combine and dispatch do. */
 typedef struct vlm_linear_opts {
     vlmoe_act act;
     vlmoe_dtype out_dtype;
@@ -93,7 +94,7 @@ typedef struct vlm_routing {
     void *d_weight;        /* [T, K] wide: combine weights */
     int32_t *capacity;     /* [n_sets] host; -1 = dropless */
 } vlm_routing;
-/* Capacity of a set of T tokens (facts: G.3); -1 when factor is 0. */
+/* Capacity of a set of T tokens (docs/MATH.md); -1 when factor is 0. */
 int64_t vlm_capacity(int64_t T, int64_t E, int64_t K, double factor, int64_t multiple, int64_t minimum);
 /* logits [T, E] wide -> combine weights [T, K]; *routing lives as long as the recording. */
 vlmoe_tensor *vlm_route(vlmoe_tape *tape, vlmoe_tensor *logits, const vlm_route_policy *policy, vlm_routing **routing);
