@@ -29,8 +29,11 @@ static vlmoe_tensor *lasting_copy(vlmoe_tape *tape, const vlmoe_tensor *scalar)
     copy->base_row = 0;
     copy->param = NULL;
     copy->data = block;
-    vlmoe_status status = ctx->backend->copy(ctx->device, block, scalar->data, vlmoe_tensor_bytes(scalar));
-    if (status) return vlm_poison(tape, status, "keeping a loss term failed on device %s", ctx->backend->name);
+    vlmoe_status status =
+        ctx->backend->copy(ctx->device, block, scalar->data, vlmoe_tensor_bytes(scalar));
+    if (status)
+        return vlm_poison(tape, status, "keeping a loss term failed on device %s",
+                          ctx->backend->name);
     return copy;
 }
 
@@ -57,8 +60,9 @@ void vlmoe_loss_add(vlmoe_tape *tape, vlmoe_tensor *scalar, double weight)
         return;
     }
     if (vlm_count(scalar) != 1 || scalar->dtype != tape->ctx->wide) {
-        vlm_poison(tape, VLMOE_E_SHAPE, "loss_add: a term is one element of %s, not %s of %s", vlm_dtype_name(tape->ctx->wide),
-                   vlm_shape_text(scalar, shape), vlm_dtype_name(scalar->dtype));
+        vlm_poison(tape, VLMOE_E_SHAPE, "loss_add: a term is one element of %s, not %s of %s",
+                   vlm_dtype_name(tape->ctx->wide), vlm_shape_text(scalar, shape),
+                   vlm_dtype_name(scalar->dtype));
         return;
     }
     if (!isfinite(weight)) {
@@ -70,10 +74,11 @@ void vlmoe_loss_add(vlmoe_tape *tape, vlmoe_tensor *scalar, double weight)
         return;
     }
     bool in_segment = tape->segment_depth > 0;
-    if (tape->mode == VLMOE_TRAIN) vlm_use_begin(tape, scalar);
+    if (tape->mode == VLMOE_TRAIN) vlm_count_use(tape, scalar);
     vlmoe_tensor *term = in_segment ? lasting_copy(tape, scalar) : scalar;
     if (!term || !grow_terms(tape)) return;
-    tape->terms[tape->n_terms++] = (vlm_loss_term){.scalar = term, .weight = weight, .in_segment = in_segment};
+    tape->terms[tape->n_terms++] =
+        (vlm_loss_term){.scalar = term, .weight = weight, .in_segment = in_segment};
 }
 
 static double get_wide(const void *value, vlmoe_dtype wide)
@@ -88,10 +93,13 @@ vlmoe_status vlmoe_tape_loss(vlmoe_tape *tape, double *out)
     vlmoe_error *error = vlm_ctx_error(ctx);
     double sum = 0.0, value = 0.0;
     for (int i = 0; i < tape->n_terms; i++) {
-        VLM_TRY(vlm_ctx_download(ctx, &value, tape->terms[i].scalar->data, vlm_dtype_bytes(ctx->wide), error));
+        VLM_TRY(vlm_ctx_download(ctx, &value, tape->terms[i].scalar->data,
+                                 vlm_dtype_bytes(ctx->wide), error));
         sum += tape->terms[i].weight * get_wide(&value, ctx->wide);
     }
-    if (!ctx->backend->has_data) return vlm_fail(error, VLMOE_E_UNSUPPORTED, "device %s has no data, so no loss", ctx->backend->name);
+    if (!ctx->backend->has_data)
+        return vlm_fail(error, VLMOE_E_UNSUPPORTED, "device %s has no data, so no loss",
+                        ctx->backend->name);
     *out = sum;
     return VLMOE_OK;
 }
@@ -100,14 +108,14 @@ vlmoe_status vlm_seed(vlmoe_tape *tape, vlmoe_tensor *scalar, double weight)
 {
     vlmoe_context *ctx = tape->ctx;
     if (!scalar->wants_grad) return VLMOE_OK;
-    double *value = vlm_tape_host(tape, sizeof *value); /* stays until the copy has surely happened */
+    double *value =
+        vlm_tape_host(tape, sizeof *value); /* stays until the copy has surely happened */
     if (!value) return tape->status;
     if (ctx->wide == VLMOE_F64) *value = tape->scale * weight;
     else *(float *)value = (float)(tape->scale * weight);
     const void *block = vlm_tape_upload(tape, value, vlm_dtype_bytes(ctx->wide));
     if (!block) return tape->status;
-    VLM_TRY(vlm_grad_add(tape, scalar, block, ctx->wide));
-    return vlm_use_end(tape, scalar);
+    return vlm_grad_add(tape, scalar, block, ctx->wide);
 }
 
 static vlmoe_status run_backward(vlmoe_tape *tape, vlm_node *node)
@@ -118,7 +126,8 @@ static vlmoe_status run_backward(vlmoe_tape *tape, vlm_node *node)
     if (tape->status) return tape->status;
     if (!status) return VLMOE_OK;
     vlm_fail(&tape->ctx->error, status, "gave %s", vlmoe_status_name(status));
-    vlm_fail_in(&tape->ctx->error, "%s%sbackward of %s", node->where, node->where[0] ? ": " : "", node->op->name);
+    vlm_fail_in(&tape->ctx->error, "%s%sbackward of %s", node->where, node->where[0] ? ": " : "",
+                node->op->name);
     tape->status = status;
     return status;
 }
@@ -129,7 +138,6 @@ vlmoe_status vlm_walk(vlmoe_tape *tape)
         bool is_segment = node->op == &vlm_segment_op;
         bool is_reached = node->output->grad_is_set || (is_segment && vlm_segment_has_terms(node));
         if (is_reached) VLM_TRY(run_backward(tape, node));
-        for (int i = 0; i < node->n_inputs && !is_segment; i++) VLM_TRY(vlm_use_end(tape, node->input[i]));
     }
     return VLMOE_OK;
 }
@@ -137,12 +145,11 @@ vlmoe_status vlm_walk(vlmoe_tape *tape)
 static vlmoe_status differentiate(vlmoe_tape *tape)
 {
     vlmoe_context *ctx = tape->ctx;
-    for (int64_t i = 0; i < ctx->n_params; i++) ctx->params[i]->uses_left = ctx->params[i]->uses;
     for (int i = 0; i < tape->n_terms; i++)
-        if (!tape->terms[i].in_segment) VLM_TRY(vlm_seed(tape, tape->terms[i].scalar, tape->terms[i].weight));
+        if (!tape->terms[i].in_segment)
+            VLM_TRY(vlm_seed(tape, tape->terms[i].scalar, tape->terms[i].weight));
     VLM_TRY(vlm_walk(tape));
-    for (int64_t i = 0; i < ctx->n_params; i++) /* whose last use lies in a segment that nothing reached */
-        VLM_TRY(vlm_share_flush(tape, ctx->params[i]));
+    for (int64_t i = 0; i < ctx->n_params; i++) VLM_TRY(vlm_share_flush(tape, ctx->params[i]));
     return ctx->backend->sync(ctx->device, &ctx->error);
 }
 
@@ -150,8 +157,11 @@ vlmoe_status vlmoe_tape_backward(vlmoe_tape *tape, double scale)
 {
     if (tape->status) return tape->status;
     vlmoe_error *error = vlm_ctx_error(tape->ctx);
-    if (tape->mode != VLMOE_TRAIN) return vlm_fail(error, VLMOE_E_STATE, "backward of a recording in PREDICT mode, which keeps nothing for it");
-    if (tape->did_backward) return vlm_fail(error, VLMOE_E_STATE, "backward was called already on this recording");
+    if (tape->mode != VLMOE_TRAIN)
+        return vlm_fail(error, VLMOE_E_STATE,
+                        "backward of a recording in PREDICT mode, which keeps nothing for it");
+    if (tape->did_backward)
+        return vlm_fail(error, VLMOE_E_STATE, "backward was called already on this recording");
     tape->did_backward = true;
     tape->scale = scale;
     vlmoe_status status = differentiate(tape);

@@ -15,21 +15,28 @@ static size_t default_step_bytes(const vlm_backend *backend)
     return (size_t)pages * (size_t)page / 2;
 }
 
-static vlmoe_status check_params(const vlm_backend *backend, const vlmoe_context_params *params, vlmoe_error *error)
+static vlmoe_status check_params(const vlm_backend *backend, const vlmoe_context_params *params,
+                                 vlmoe_error *error)
 {
     if (params->struct_size != sizeof *params)
-        return vlm_fail(error, VLMOE_E_ARG, "struct_size of vlmoe_context_params is %zu, expected %zu: start from VLMOE_CONTEXT_PARAMS",
+        return vlm_fail(error, VLMOE_E_ARG,
+                        "struct_size of vlmoe_context_params is %zu, expected %zu: start from "
+                        "VLMOE_CONTEXT_PARAMS",
                         params->struct_size, sizeof *params);
     if (backend->abi != VLM_BACKEND_ABI)
-        return vlm_fail(error, VLMOE_E_VERSION, "device %s has interface %u, expected %d", backend->name, backend->abi, VLM_BACKEND_ABI);
-    if (params->compute != VLMOE_F32 && params->compute != VLMOE_BF16 && params->compute != backend->wide)
-        return vlm_fail(error, VLMOE_E_DTYPE, "compute type is %s, expected f32 or bf16", vlm_dtype_name(params->compute));
+        return vlm_fail(error, VLMOE_E_VERSION, "device %s has interface %u, expected %d",
+                        backend->name, backend->abi, VLM_BACKEND_ABI);
+    if (params->compute != VLMOE_F32 && params->compute != VLMOE_BF16 &&
+        params->compute != backend->wide)
+        return vlm_fail(error, VLMOE_E_DTYPE, "compute type is %s, expected f32 or bf16",
+                        vlm_dtype_name(params->compute));
     return VLMOE_OK;
 }
 
 static vlmoe_status take_memory(vlmoe_context *ctx, vlmoe_error *error)
 {
-    VLM_TRY(ctx->backend->alloc(ctx->device, VLM_MEMORY_DEVICE, ctx->step_bytes, &ctx->arena_memory, error));
+    VLM_TRY(ctx->backend->alloc(ctx->device, VLM_MEMORY_DEVICE, ctx->step_bytes, &ctx->arena_memory,
+                                error));
     vlm_arena_init(&ctx->arena, ctx->backend->has_data ? ctx->arena_memory : NULL, ctx->step_bytes);
     ctx->host = malloc(HOST_BYTES);
     if (!ctx->host) return vlm_fail(error, VLMOE_E_NOMEM, "no memory for the nodes of a recording");
@@ -37,7 +44,8 @@ static vlmoe_status take_memory(vlmoe_context *ctx, vlmoe_error *error)
     return VLMOE_OK;
 }
 
-vlmoe_status vlm_ctx_create_on(const vlm_backend *backend, const vlmoe_context_params *params, vlmoe_context **out, vlmoe_error *error)
+vlmoe_status vlm_ctx_create_on(const vlm_backend *backend, const vlmoe_context_params *params,
+                               vlmoe_context **out, vlmoe_error *error)
 {
     if (error) *error = (vlmoe_error){0};
     VLM_TRY(check_params(backend, params, error));
@@ -61,13 +69,17 @@ vlmoe_status vlm_ctx_create_on(const vlm_backend *backend, const vlmoe_context_p
     return VLMOE_OK;
 }
 
-vlmoe_status vlmoe_context_create(const vlmoe_context_params *params, vlmoe_context **out, vlmoe_error *error)
+vlmoe_status vlmoe_context_create(const vlmoe_context_params *params, vlmoe_context **out,
+                                  vlmoe_error *error)
 {
     if (error) *error = (vlmoe_error){0};
-    if (!params || !out) return vlm_fail(error, VLMOE_E_ARG, "vlmoe_context_create needs params and out");
+    if (!params || !out)
+        return vlm_fail(error, VLMOE_E_ARG, "vlmoe_context_create needs params and out");
     const vlm_backend *backend = vlm_backend_find(params->device);
     if (!backend)
-        return vlm_fail(error, VLMOE_E_UNSUPPORTED, "device \"%s\" is not in this build, expected cpu or meta", params->device ? params->device : "");
+        return vlm_fail(error, VLMOE_E_UNSUPPORTED,
+                        "device \"%s\" is not in this build, expected cpu or meta",
+                        params->device ? params->device : "");
     return vlm_ctx_create_on(backend, params, out, error);
 }
 
@@ -103,5 +115,6 @@ vlmoe_status vlm_kernel_done(vlmoe_context *ctx, int code, const char *name)
     ctx->backend->call_done(ctx->device);
     if (!code) return VLMOE_OK;
     vlmoe_status status = (vlmoe_status)code;
-    return vlm_fail(&ctx->error, status, "kernel %s gave %s on device %s", name, vlmoe_status_name(status), ctx->backend->name);
+    return vlm_fail(&ctx->error, status, "kernel %s gave %s on device %s", name,
+                    vlmoe_status_name(status), ctx->backend->name);
 }

@@ -2,32 +2,23 @@
  * share of it while several nodes differentiate into the same parameter, so that a share is formed whole and added once. */
 #include "autograd_internal.h"
 
-vlm_param *vlm_param_of(const vlmoe_tensor *t)
+void vlm_count_use(const vlmoe_tape *tape, const vlmoe_tensor *t)
 {
-    if (!t) return NULL;
-    return t->base ? t->base->param : t->param;
-}
-
-void vlm_use_begin(const vlmoe_tape *tape, const vlmoe_tensor *t)
-{
-    vlm_param *param = vlm_param_of(t);
-    if (param && t->wants_grad && !tape->replaying) param->uses++;
+    if (!t || !t->wants_grad || tape->replaying) return;
+    vlm_param *param = t->base ? t->base->param : t->param;
+    if (param) param->uses++;
 }
 
 vlmoe_status vlm_share_flush(vlmoe_tape *tape, vlm_param *param)
 {
     if (!param->share_is_set) return VLMOE_OK;
     param->share_is_set = false;
-    const vlmk_axpy_args args = {.n = vlm_param_elements(param), .factor = 1.0, .src = param->share, .dst = param->grad, .accumulate = 1};
+    const vlmk_axpy_args args = {.n = vlm_param_elements(param),
+                                 .factor = 1.0,
+                                 .src = param->share,
+                                 .dst = param->grad,
+                                 .accumulate = 1};
     return VLM_KERNEL(tape->ctx, axpy, &args);
-}
-
-vlmoe_status vlm_use_end(vlmoe_tape *tape, const vlmoe_tensor *t)
-{
-    vlm_param *param = vlm_param_of(t);
-    if (!param || !t->wants_grad) return VLMOE_OK;
-    param->uses_left--;
-    return param->uses_left == 0 ? vlm_share_flush(tape, param) : VLMOE_OK;
 }
 
 /* While a segment is run again: a tensor from before that. Its gradient must not lie in memory that the replay gives back. */
@@ -40,13 +31,16 @@ static void *take_lasting(vlmoe_tape *tape, size_t bytes, bool at_top)
 {
     if (!at_top) return vlm_tape_device(tape, bytes);
     void *block = tape->status ? NULL : vlm_arena_take_top(&tape->ctx->arena, bytes);
-    return block ? block : vlm_poison(tape, VLMOE_E_NOMEM, "no room for a gradient of %zu bytes", bytes);
+    return block ? block
+                 : vlm_poison(tape, VLMOE_E_NOMEM, "no room for a gradient of %zu bytes", bytes);
 }
 
 static vlmoe_status clear(vlmoe_tape *tape, void *block, size_t bytes)
 {
     vlmoe_status status = tape->ctx->backend->zero(tape->ctx->device, block, bytes);
-    if (status) vlm_poison(tape, status, "clearing %zu bytes on device %s failed", bytes, tape->ctx->backend->name);
+    if (status)
+        vlm_poison(tape, status, "clearing %zu bytes on device %s failed", bytes,
+                   tape->ctx->backend->name);
     return status;
 }
 
@@ -84,7 +78,8 @@ void *vlm_grad_in(vlmoe_tape *tape, vlmoe_tensor *t, int *accumulate)
     if (!t || !t->wants_grad || tape->status) return NULL;
     vlmoe_tensor *root = t->base ? t->base : t;
     bool whole = !t->base;
-    char *grad = root->param ? param_grad(tape, root->param, whole, accumulate) : activation_grad(tape, root, whole, accumulate);
+    char *grad = root->param ? param_grad(tape, root->param, whole, accumulate)
+                             : activation_grad(tape, root, whole, accumulate);
     if (!grad) return NULL;
     return grad + (size_t)(t->base_row * vlm_cols(t)) * vlm_dtype_bytes(root->dtype);
 }
@@ -94,14 +89,17 @@ const void *vlm_grad_of(const vlmoe_tensor *t)
     return t->grad_is_set ? t->grad : NULL;
 }
 
-static vlmoe_status convert(vlmoe_context *ctx, int64_t n, const void *src, vlmoe_dtype src_dtype, void *dst, vlmoe_dtype dst_dtype)
+static vlmoe_status convert(vlmoe_context *ctx, int64_t n, const void *src, vlmoe_dtype src_dtype,
+                            void *dst, vlmoe_dtype dst_dtype)
 {
-    const vlmk_convert_args args = {.n = n, .src_dtype = src_dtype, .dst_dtype = dst_dtype, .src = src, .dst = dst};
+    const vlmk_convert_args args = {
+        .n = n, .src_dtype = src_dtype, .dst_dtype = dst_dtype, .src = src, .dst = dst};
     return VLM_KERNEL(ctx, convert, &args);
 }
 
 /* dst += block where one of them is not wide: summed in wide, rounded once. */
-static vlmoe_status add_narrow(vlmoe_tape *tape, int64_t n, const void *block, vlmoe_dtype dtype, void *dst, vlmoe_dtype dst_dtype)
+static vlmoe_status add_narrow(vlmoe_tape *tape, int64_t n, const void *block, vlmoe_dtype dtype,
+                               void *dst, vlmoe_dtype dst_dtype)
 {
     vlmoe_context *ctx = tape->ctx;
     size_t mark = vlm_arena_mark(&ctx->arena), bytes = (size_t)n * vlm_dtype_bytes(ctx->wide);
@@ -123,7 +121,8 @@ vlmoe_status vlm_grad_add(vlmoe_tape *tape, vlmoe_tensor *t, const void *block, 
     if (!dst) return tape->status;
     int64_t n = vlm_count(t);
     if (!accumulate) return convert(tape->ctx, n, block, dtype, dst, t->dtype);
-    if (t->dtype != tape->ctx->wide || dtype != tape->ctx->wide) return add_narrow(tape, n, block, dtype, dst, t->dtype);
+    if (t->dtype != tape->ctx->wide || dtype != tape->ctx->wide)
+        return add_narrow(tape, n, block, dtype, dst, t->dtype);
     const vlmk_axpy_args args = {.n = n, .factor = 1.0, .src = block, .dst = dst, .accumulate = 1};
     return VLM_KERNEL(tape->ctx, axpy, &args);
 }

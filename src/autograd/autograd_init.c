@@ -22,15 +22,19 @@ static void put_wide(void *data, vlmoe_dtype wide, int64_t i, double value)
 }
 
 /* Values of elements first .. first+count-1 of the parameter, all of one expert. */
-static vlmoe_status fill(vlm_param *param, int64_t expert, int64_t first, int64_t count, void *piece)
+static vlmoe_status fill(vlm_param *param, int64_t expert, int64_t first, int64_t count,
+                         void *piece)
 {
     vlmoe_context *ctx = param->tensor.ctx;
     size_t wide_bytes = vlm_dtype_bytes(ctx->wide);
-    vlm_rng rng = vlm_rng_at(ctx->seed, VLM_STREAM_INIT, (uint64_t)param->index, (uint64_t)expert, 0);
+    vlm_rng rng =
+        vlm_rng_at(ctx->seed, VLM_STREAM_INIT, (uint64_t)param->index, (uint64_t)expert, 0);
     for (int64_t done = 0; done < count; done += PIECE) {
         int64_t n = VLM_MIN(count - done, PIECE);
         for (int64_t i = 0; i < n; i++)
-            put_wide(piece, ctx->wide, i, param->init_std > 0.0 ? param->init_std * cut_normal(&rng) : param->init_value);
+            put_wide(piece, ctx->wide, i,
+                     param->init_std > 0.0 ? param->init_std * cut_normal(&rng)
+                                           : param->init_value);
         char *dst = (char *)param->tensor.data + (size_t)(first + done) * wide_bytes;
         VLM_TRY(vlm_ctx_upload(ctx, dst, piece, (size_t)n * wide_bytes, &ctx->error));
     }
@@ -43,11 +47,14 @@ vlmoe_status vlm_param_init(vlm_param *param)
     VLM_TRY(vlm_ctx_build(ctx));
     if (!ctx->backend->has_data) return VLMOE_OK;
     void *piece = vlm_alloc_array(PIECE, vlm_dtype_bytes(ctx->wide));
-    if (!piece) return vlm_fail(&ctx->error, VLMOE_E_NOMEM, "no memory to initialise parameter %s", param->name);
+    if (!piece)
+        return vlm_fail(&ctx->error, VLMOE_E_NOMEM, "no memory to initialise parameter %s",
+                        param->name);
     int64_t n_blocks = param->n_experts > 0 ? param->n_experts : 1;
     int64_t count = vlm_param_elements(param) / n_blocks;
     vlmoe_status status = VLMOE_OK;
-    for (int64_t e = 0; e < n_blocks && !status; e++) status = fill(param, param->init_equal ? 0 : e, e * count, count, piece);
+    for (int64_t e = 0; e < n_blocks && !status; e++)
+        status = fill(param, param->init_equal ? 0 : e, e * count, count, piece);
     vlm_free(piece);
     return status ? status : vlm_param_refresh(param);
 }
@@ -64,7 +71,9 @@ static vlmoe_status init_public(vlmoe_tensor *param, double deviation, double va
     vlmoe_error *error = vlm_ctx_error(param->ctx);
     if (!param->param) return vlm_fail(error, VLMOE_E_ARG, "only parameters have first values");
     if (!isfinite(deviation) || deviation < 0.0 || !isfinite(value))
-        return vlm_fail(error, VLMOE_E_ARG, "parameter %s: a first value of deviation %g and mean %g", param->param->name, deviation, value);
+        return vlm_fail(error, VLMOE_E_ARG,
+                        "parameter %s: a first value of deviation %g and mean %g",
+                        param->param->name, deviation, value);
     param->param->init_std = deviation;
     param->param->init_value = value;
     return vlm_param_init(param->param);

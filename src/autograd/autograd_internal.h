@@ -12,18 +12,19 @@ struct vlm_kept {
 };
 
 void vlm_params_destroy(vlmoe_context *ctx);
-vlmoe_status vlm_param_refresh(vlm_param *param); /* the compute copy of one parameter, if it has one of its own */
-vlmoe_status vlm_param_init(vlm_param *param);    /* values by its spec; refreshes the copy */
+/* The compute copy of one parameter from its values, if it has one of its own. */
+vlmoe_status vlm_param_refresh(vlm_param *param);
+/* Values by the parameter's spec; refreshes the copy. */
+vlmoe_status vlm_param_init(vlm_param *param);
 /* Bytes between host and device, waiting; texts for failures. */
-vlmoe_status vlm_ctx_upload(vlmoe_context *ctx, void *dst, const void *host, size_t bytes, vlmoe_error *error);
-vlmoe_status vlm_ctx_download(vlmoe_context *ctx, void *host, const void *src, size_t bytes, vlmoe_error *error);
+vlmoe_status vlm_ctx_upload(vlmoe_context *ctx, void *dst, const void *host, size_t bytes,
+                            vlmoe_error *error);
+vlmoe_status vlm_ctx_download(vlmoe_context *ctx, void *host, const void *src, size_t bytes,
+                              vlmoe_error *error);
 
-/* The parameter that t is, or is a view of; NULL = neither. */
-vlm_param *vlm_param_of(const vlmoe_tensor *t);
-/* Take part in counting how often a recording differentiates into a parameter. */
-void vlm_use_begin(const vlmoe_tape *tape, const vlmoe_tensor *t);
-/* Backward has passed one use of t: after the last one the tape's share is added to the accumulator. */
-vlmoe_status vlm_use_end(vlmoe_tape *tape, const vlmoe_tensor *t);
+/* Count how often a recording differentiates into a parameter. */
+void vlm_count_use(const vlmoe_tape *tape, const vlmoe_tensor *t);
+/* Add the tape's share of a parameter to its accumulator, if several uses have made one. */
 vlmoe_status vlm_share_flush(vlmoe_tape *tape, vlm_param *param);
 
 /* Append a filled node; host memory. */

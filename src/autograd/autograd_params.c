@@ -15,7 +15,8 @@ char *vlm_param_expert_name(const vlm_param *param, int64_t expert)
 {
     const char *mark = strstr(param->name, "{e}");
     if (!mark) return vlm_strdup(param->name);
-    return vlm_format("%.*s%lld%s", (int)(mark - param->name), param->name, (long long)expert, mark + 3);
+    return vlm_format("%.*s%lld%s", (int)(mark - param->name), param->name, (long long)expert,
+                      mark + 3);
 }
 
 static vlm_param *find(const vlmoe_context *ctx, const char *name)
@@ -25,18 +26,27 @@ static vlm_param *find(const vlmoe_context *ctx, const char *name)
     return NULL;
 }
 
-static vlmoe_status check_spec(const vlmoe_context *ctx, const vlm_param *spec, int rank, const int64_t *dim, vlmoe_error *error)
+static vlmoe_status check_spec(const vlmoe_context *ctx, const vlm_param *spec, int rank,
+                               const int64_t *dim, vlmoe_error *error)
 {
     int64_t count;
-    if (!spec->name || !spec->name[0]) return vlm_fail(error, VLMOE_E_ARG, "a parameter needs a name");
+    if (!spec->name || !spec->name[0])
+        return vlm_fail(error, VLMOE_E_ARG, "a parameter needs a name");
     if (ctx->built)
-        return vlm_fail(error, VLMOE_E_STATE, "parameter %s comes too late: all must be created before the first recording or access", spec->name);
-    if (find(ctx, spec->name)) return vlm_fail(error, VLMOE_E_ARG, "parameter %s exists already", spec->name);
+        return vlm_fail(
+            error, VLMOE_E_STATE,
+            "parameter %s comes too late: all must be created before the first recording or access",
+            spec->name);
+    if (find(ctx, spec->name))
+        return vlm_fail(error, VLMOE_E_ARG, "parameter %s exists already", spec->name);
     if (rank < 1 || !vlm_shape_count(rank, dim, &count) || count < 1)
-        return vlm_fail(error, VLMOE_E_SHAPE, "parameter %s: expected 1 to %d dimensions of at least 1", spec->name, VLMOE_MAX_RANK);
+        return vlm_fail(error, VLMOE_E_SHAPE,
+                        "parameter %s: expected 1 to %d dimensions of at least 1", spec->name,
+                        VLMOE_MAX_RANK);
     if (spec->n_experts > 0 && dim[0] != spec->n_experts)
-        return vlm_fail(error, VLMOE_E_SHAPE, "parameter %s: the first dimension is %lld, expected one per expert, %lld", spec->name,
-                        (long long)dim[0], (long long)spec->n_experts);
+        return vlm_fail(error, VLMOE_E_SHAPE,
+                        "parameter %s: the first dimension is %lld, expected one per expert, %lld",
+                        spec->name, (long long)dim[0], (long long)spec->n_experts);
     return VLMOE_OK;
 }
 
@@ -46,14 +56,16 @@ static vlmoe_status grow(vlmoe_context *ctx, vlmoe_error *error)
     int64_t n = ctx->n_params;
     if (n != 0 && (n & (n - 1)) != 0) return VLMOE_OK;
     vlm_param **more = vlm_alloc_array((size_t)(n ? 2 * n : 1), sizeof *more);
-    if (!more) return vlm_fail(error, VLMOE_E_NOMEM, "no memory for parameter number %lld", (long long)n);
+    if (!more)
+        return vlm_fail(error, VLMOE_E_NOMEM, "no memory for parameter number %lld", (long long)n);
     if (n) memcpy(more, ctx->params, (size_t)n * sizeof *more);
     vlm_free(ctx->params);
     ctx->params = more;
     return VLMOE_OK;
 }
 
-vlmoe_status vlm_param_add(vlmoe_context *ctx, const vlm_param *spec, int rank, const int64_t *dim, vlmoe_tensor **out)
+vlmoe_status vlm_param_add(vlmoe_context *ctx, const vlm_param *spec, int rank, const int64_t *dim,
+                           vlmoe_tensor **out)
 {
     vlmoe_error *error = vlm_ctx_error(ctx);
     VLM_TRY(check_spec(ctx, spec, rank, dim, error));
@@ -68,22 +80,26 @@ vlmoe_status vlm_param_add(vlmoe_context *ctx, const vlm_param *spec, int rank, 
     *param = *spec;
     param->name = name;
     param->index = ctx->n_params;
-    param->uses = param->uses_left = 0;
+    param->uses = 0;
     param->copy = param->grad = param->share = NULL;
     param->share_is_set = false;
-    param->tensor = (vlmoe_tensor){.ctx = ctx, .dtype = ctx->wide, .rank = rank, .wants_grad = spec->trained, .param = param};
+    param->tensor = (vlmoe_tensor){
+        .ctx = ctx, .dtype = ctx->wide, .rank = rank, .wants_grad = spec->trained, .param = param};
     memcpy(param->tensor.dim, dim, (size_t)rank * sizeof *dim);
     ctx->params[ctx->n_params++] = param;
     *out = &param->tensor;
     return VLMOE_OK;
 }
 
-static vlmoe_status take_slab(vlmoe_context *ctx, size_t element_bytes, void **out, const char *what)
+static vlmoe_status take_slab(vlmoe_context *ctx, size_t element_bytes, void **out,
+                              const char *what)
 {
     size_t bytes;
     if (!vlm_mul_size((size_t)ctx->n_elements, element_bytes, &bytes)) bytes = SIZE_MAX;
-    vlmoe_status status = ctx->backend->alloc(ctx->device, VLM_MEMORY_DEVICE, bytes, out, &ctx->error);
-    if (status) vlm_fail_in(&ctx->error, "%s of %lld parameter elements", what, (long long)ctx->n_elements);
+    vlmoe_status status =
+        ctx->backend->alloc(ctx->device, VLM_MEMORY_DEVICE, bytes, out, &ctx->error);
+    if (status)
+        vlm_fail_in(&ctx->error, "%s of %lld parameter elements", what, (long long)ctx->n_elements);
     return status;
 }
 
@@ -104,7 +120,9 @@ static void place_params(vlmoe_context *ctx)
         size_t at = (size_t)param->at;
         param->tensor.data = (char *)ctx->master + at * wide_bytes;
         if (param->trained) param->grad = (char *)ctx->grads + at * wide_bytes;
-        if (param->has_copy) param->copy = ctx->copies ? (void *)((char *)ctx->copies + at * copy_bytes) : param->tensor.data;
+        if (param->has_copy)
+            param->copy =
+                ctx->copies ? (void *)((char *)ctx->copies + at * copy_bytes) : param->tensor.data;
     }
 }
 
@@ -114,12 +132,14 @@ vlmoe_status vlm_ctx_build(vlmoe_context *ctx)
     ctx->n_elements = 0;
     for (int64_t i = 0; i < ctx->n_params; i++) {
         ctx->params[i]->at = ctx->n_elements;
-        ctx->n_elements += (int64_t)vlm_round_up((size_t)vlm_param_elements(ctx->params[i]), PARAM_ALIGN);
+        ctx->n_elements +=
+            (int64_t)vlm_round_up((size_t)vlm_param_elements(ctx->params[i]), PARAM_ALIGN);
     }
     size_t wide_bytes = vlm_dtype_bytes(ctx->wide);
     vlmoe_status status = take_slab(ctx, wide_bytes, &ctx->master, "values");
     if (!status) status = take_slab(ctx, wide_bytes, &ctx->grads, "gradients");
-    if (!status && ctx->compute != ctx->wide) status = take_slab(ctx, vlm_dtype_bytes(ctx->compute), &ctx->copies, "compute copies");
+    if (!status && ctx->compute != ctx->wide)
+        status = take_slab(ctx, vlm_dtype_bytes(ctx->compute), &ctx->copies, "compute copies");
     if (status) {
         release_slabs(ctx);
         return status;
@@ -140,8 +160,11 @@ vlmoe_status vlm_param_refresh(vlm_param *param)
 {
     vlmoe_context *ctx = param->tensor.ctx;
     if (!param->has_copy || param->copy == param->tensor.data) return VLMOE_OK;
-    const vlmk_convert_args args = {.n = vlm_param_elements(param), .src_dtype = ctx->wide, .dst_dtype = ctx->compute,
-                                    .src = param->tensor.data, .dst = param->copy};
+    const vlmk_convert_args args = {.n = vlm_param_elements(param),
+                                    .src_dtype = ctx->wide,
+                                    .dst_dtype = ctx->compute,
+                                    .src = param->tensor.data,
+                                    .dst = param->copy};
     return VLM_KERNEL(ctx, convert, &args);
 }
 
@@ -163,11 +186,16 @@ void vlm_params_destroy(vlmoe_context *ctx)
 }
 
 /* By rank, since a caller of the public API states no role: from two axes on a weight of products, which decays. */
-vlmoe_status vlmoe_param_create(vlmoe_context *ctx, const char *name, int rank, const int64_t *shape, vlmoe_tensor **out)
+vlmoe_status vlmoe_param_create(vlmoe_context *ctx, const char *name, int rank,
+                                const int64_t *shape, vlmoe_tensor **out)
 {
     bool is_matrix = rank >= 2;
-    const vlm_param spec = {.name = (char *)name, .role = is_matrix ? VLM_ROLE_MATRIX : VLM_ROLE_VECTOR, .trained = true,
-                            .decays = is_matrix, .lr_scale = 1.0, .has_copy = is_matrix};
+    const vlm_param spec = {.name = (char *)name,
+                            .role = is_matrix ? VLM_ROLE_MATRIX : VLM_ROLE_VECTOR,
+                            .trained = true,
+                            .decays = is_matrix,
+                            .lr_scale = 1.0,
+                            .has_copy = is_matrix};
     return vlm_param_add(ctx, &spec, rank, shape, out);
 }
 

@@ -7,7 +7,8 @@ typedef struct segment_attr {
     vlm_segment_fn fn;
     const void *arg;
     int64_t step, group;
-    struct vlm_kept *before; /* last kept result of the recording before this segment, NULL = none */
+    struct vlm_kept
+        *before; /* last kept result of the recording before this segment, NULL = none */
     int first_term, end_term;
     bool terms_want_grad;
 } segment_attr;
@@ -29,18 +30,21 @@ static vlmoe_tensor *leaf_of(vlmoe_tape *tape, vlmoe_tensor *x)
 
 /* Bring the leaf's gradient home before the replay's memory is given back. The gradient block of the segment's output is done with
  * and has the right size: x takes it over. */
-static vlmoe_status return_gradient(vlmoe_tape *tape, vlmoe_tensor *x, vlmoe_tensor *leaf, void *home)
+static vlmoe_status return_gradient(vlmoe_tape *tape, vlmoe_tensor *x, vlmoe_tensor *leaf,
+                                    void *home)
 {
     vlmoe_context *ctx = tape->ctx;
     if (leaf == x || !leaf->grad_is_set || leaf->grad == x->grad) return VLMOE_OK;
-    if (leaf->grad != home) VLM_TRY(ctx->backend->copy(ctx->device, home, leaf->grad, vlmoe_tensor_bytes(x)));
+    if (leaf->grad != home)
+        VLM_TRY(ctx->backend->copy(ctx->device, home, leaf->grad, vlmoe_tensor_bytes(x)));
     x->grad = home;
     x->grad_is_set = true;
     return VLMOE_OK;
 }
 
 /* Record the segment again over leaf, seed its result, differentiate. */
-static vlmoe_status replay(vlmoe_tape *tape, const vlm_node *node, vlmoe_tensor *leaf, void *doutput)
+static vlmoe_status replay(vlmoe_tape *tape, const vlm_node *node, vlmoe_tensor *leaf,
+                           void *doutput)
 {
     const segment_attr *attr = node->attr;
     tape->last = NULL;
@@ -49,8 +53,9 @@ static vlmoe_status replay(vlmoe_tape *tape, const vlm_node *node, vlmoe_tensor 
     vlmoe_tensor *y = attr->fn(tape, attr->arg, leaf);
     if (tape->status) return tape->status;
     if (!y || tape->n_terms_seen != attr->end_term) {
-        vlm_poison(tape, VLMOE_E_INTERNAL, "a segment made %d loss terms, and %d when it was run again", attr->end_term - attr->first_term,
-                   tape->n_terms_seen - attr->first_term);
+        vlm_poison(tape, VLMOE_E_INTERNAL,
+                   "a segment made %d loss terms, and %d when it was run again",
+                   attr->end_term - attr->first_term, tape->n_terms_seen - attr->first_term);
         return tape->status;
     }
     if (doutput) VLM_TRY(vlm_grad_give(tape, y, doutput));
@@ -87,14 +92,19 @@ static vlmoe_status segment_backward(vlmoe_tape *tape, vlm_node *node)
 static vlmoe_status not_recorded(vlmoe_tape *tape, vlm_node *node)
 {
     (void)node;
-    return vlm_fail(&tape->ctx->error, VLMOE_E_INTERNAL, "a segment is not recorded as an operation");
+    return vlm_fail(&tape->ctx->error, VLMOE_E_INTERNAL,
+                    "a segment is not recorded as an operation");
 }
 
-const vlm_op_def vlm_segment_op = {
-    .name = "segment", .differentiable = 1, .infer = not_recorded, .forward = not_recorded, .backward = segment_backward};
+const vlm_op_def vlm_segment_op = {.name = "segment",
+                                   .differentiable = 1,
+                                   .infer = not_recorded,
+                                   .forward = not_recorded,
+                                   .backward = segment_backward};
 
 /* Run fn with nothing kept but its result, which is brought to memory that stays. */
-static vlmoe_tensor *first_run(vlmoe_tape *tape, vlm_segment_fn fn, const void *arg, vlmoe_tensor *x)
+static vlmoe_tensor *first_run(vlmoe_tape *tape, vlm_segment_fn fn, const void *arg,
+                               vlmoe_tensor *x)
 {
     vlmoe_context *ctx = tape->ctx;
     char want[VLM_SHAPE_TEXT], got[VLM_SHAPE_TEXT];
@@ -108,32 +118,47 @@ static vlmoe_tensor *first_run(vlmoe_tape *tape, vlm_segment_fn fn, const void *
     tape->segment_depth = 0;
     if (tape->status) return NULL;
     if (!y) return vlm_poison(tape, VLMOE_E_ARG, "a segment gave no result");
-    if (y->dtype != x->dtype || y->rank != x->rank || memcmp(y->dim, x->dim, (size_t)x->rank * sizeof *x->dim) != 0)
-        return vlm_poison(tape, VLMOE_E_SHAPE, "a segment made %s of %s from %s of %s, expected no change", vlm_shape_text(y, got),
-                          vlm_dtype_name(y->dtype), vlm_shape_text(x, want), vlm_dtype_name(x->dtype));
-    vlmoe_status status = ctx->backend->copy(ctx->device, out->data, y->data, vlmoe_tensor_bytes(y));
-    if (status) return vlm_poison(tape, status, "keeping a segment's result failed on device %s", ctx->backend->name);
+    if (y->dtype != x->dtype || y->rank != x->rank ||
+        memcmp(y->dim, x->dim, (size_t)x->rank * sizeof *x->dim) != 0)
+        return vlm_poison(tape, VLMOE_E_SHAPE,
+                          "a segment made %s of %s from %s of %s, expected no change",
+                          vlm_shape_text(y, got), vlm_dtype_name(y->dtype), vlm_shape_text(x, want),
+                          vlm_dtype_name(x->dtype));
+    vlmoe_status status =
+        ctx->backend->copy(ctx->device, out->data, y->data, vlmoe_tensor_bytes(y));
+    if (status)
+        return vlm_poison(tape, status, "keeping a segment's result failed on device %s",
+                          ctx->backend->name);
     out->wants_grad = y->wants_grad;
     vlm_arena_rewind(&ctx->arena, mark);
     return out;
 }
 
-vlmoe_tensor *vlm_segment(vlmoe_tape *tape, bool enabled, vlm_segment_fn fn, const void *arg, vlmoe_tensor *x)
+vlmoe_tensor *vlm_segment(vlmoe_tape *tape, bool enabled, vlm_segment_fn fn, const void *arg,
+                          vlmoe_tensor *x)
 {
     if (!tape || tape->status) return NULL;
     if (!x) return vlm_poison(tape, VLMOE_E_ARG, "segment: its input is NULL");
     if (!enabled || tape->mode == VLMOE_PREDICT) return fn(tape, arg, x);
-    if (tape->segment_depth) return vlm_poison(tape, VLMOE_E_STATE, "segment: segments do not nest");
+    if (tape->segment_depth)
+        return vlm_poison(tape, VLMOE_E_STATE, "segment: segments do not nest");
     vlm_node *node = vlm_tape_host(tape, sizeof *node);
     segment_attr *attr = vlm_tape_host(tape, sizeof *attr);
     if (!node || !attr) return NULL;
-    *attr = (segment_attr){.fn = fn, .arg = arg, .step = tape->step, .group = tape->group, .before = tape->kept_cursor, .first_term = tape->n_terms};
+    *attr = (segment_attr){.fn = fn,
+                           .arg = arg,
+                           .step = tape->step,
+                           .group = tape->group,
+                           .before = tape->kept_cursor,
+                           .first_term = tape->n_terms};
     vlmoe_tensor *out = first_run(tape, fn, arg, x);
     if (!out) return NULL;
     attr->end_term = tape->n_terms;
-    for (int i = attr->first_term; i < attr->end_term; i++) attr->terms_want_grad |= tape->terms[i].scalar->wants_grad;
+    for (int i = attr->first_term; i < attr->end_term; i++)
+        attr->terms_want_grad |= tape->terms[i].scalar->wants_grad;
     if (!out->wants_grad && !attr->terms_want_grad) return out;
-    *node = (vlm_node){.op = &vlm_segment_op, .n_inputs = 1, .input = {x}, .output = out, .attr = attr};
+    *node =
+        (vlm_node){.op = &vlm_segment_op, .n_inputs = 1, .input = {x}, .output = out, .attr = attr};
     vlm_node_append(tape, node);
     return out;
 }

@@ -7,15 +7,18 @@
 vlmoe_status vlmoe_tape_begin(vlmoe_context *ctx, vlmoe_mode mode, vlmoe_tape **out)
 {
     vlmoe_error *error = vlm_ctx_error(ctx);
-    if (ctx->tape) return vlm_fail(error, VLMOE_E_STATE, "a recording is open already: end it before the next begins");
-    if (mode != VLMOE_TRAIN && mode != VLMOE_PREDICT) return vlm_fail(error, VLMOE_E_ARG, "mode %d is neither TRAIN nor PREDICT", (int)mode);
+    if (ctx->tape)
+        return vlm_fail(error, VLMOE_E_STATE,
+                        "a recording is open already: end it before the next begins");
+    if (mode != VLMOE_TRAIN && mode != VLMOE_PREDICT)
+        return vlm_fail(error, VLMOE_E_ARG, "mode %d is neither TRAIN nor PREDICT", (int)mode);
     VLM_TRY(vlm_ctx_build(ctx));
     vlmoe_tape *tape = vlm_arena_take(&ctx->host_arena, sizeof *tape);
     if (!tape) return vlm_fail(error, VLMOE_E_NOMEM, "no memory for a recording");
     *tape = (vlmoe_tape){.ctx = ctx, .mode = mode, .recording = mode == VLMOE_TRAIN, .where = ""};
     for (int64_t i = 0; i < ctx->n_params; i++) {
         vlm_param *param = ctx->params[i];
-        param->uses = param->uses_left = 0;
+        param->uses = 0;
         param->share = NULL;
         param->share_is_set = false;
     }
@@ -57,7 +60,8 @@ void *vlm_poison(vlmoe_tape *tape, vlmoe_status status, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    vlm_fail(vlm_ctx_error(tape->ctx), status, "%s%s%s", tape->where, tape->where[0] ? ": " : "", text);
+    vlm_fail(vlm_ctx_error(tape->ctx), status, "%s%s%s", tape->where, tape->where[0] ? ": " : "",
+             text);
     tape->status = status;
     return NULL;
 }
@@ -66,15 +70,20 @@ void *vlm_tape_host(vlmoe_tape *tape, size_t bytes)
 {
     if (tape->status) return NULL;
     void *block = vlm_arena_take(&tape->ctx->host_arena, bytes);
-    if (!block) return vlm_poison(tape, VLMOE_E_NOMEM, "the recording is too long: its %zu bytes of nodes are used", tape->ctx->host_arena.capacity);
+    if (!block)
+        return vlm_poison(tape, VLMOE_E_NOMEM,
+                          "the recording is too long: its %zu bytes of nodes are used",
+                          tape->ctx->host_arena.capacity);
     return memset(block, 0, bytes);
 }
 
 static void *arena_full(vlmoe_tape *tape, size_t bytes)
 {
     const vlm_arena *arena = &tape->ctx->arena;
-    return vlm_poison(tape, VLMOE_E_NOMEM, "no room for %zu bytes: %zu of the %zu bytes of one recording (step_bytes) are in use", bytes,
-                      arena->bottom + arena->top, arena->capacity);
+    return vlm_poison(
+        tape, VLMOE_E_NOMEM,
+        "no room for %zu bytes: %zu of the %zu bytes of one recording (step_bytes) are in use",
+        bytes, arena->bottom + arena->top, arena->capacity);
 }
 
 void *vlm_tape_device(vlmoe_tape *tape, size_t bytes)
@@ -96,7 +105,9 @@ void *vlm_tape_upload(vlmoe_tape *tape, const void *host, size_t bytes)
     void *block = vlm_tape_device(tape, bytes);
     if (!block) return NULL;
     vlmoe_status status = ctx->backend->upload(ctx->device, block, host, bytes);
-    if (status) return vlm_poison(tape, status, "upload of %zu bytes to device %s failed", bytes, ctx->backend->name);
+    if (status)
+        return vlm_poison(tape, status, "upload of %zu bytes to device %s failed", bytes,
+                          ctx->backend->name);
     return block;
 }
 
@@ -120,7 +131,9 @@ void *vlm_keep(vlmoe_tape *tape, size_t bytes, bool *is_new)
     if (!tape->replaying) return keep_new(tape, bytes);
     struct vlm_kept *kept = tape->kept_cursor;
     if (!kept || kept->bytes != bytes)
-        return vlm_poison(tape, VLMOE_E_INTERNAL, "a segment took another path when it was run again: it asks for %zu kept bytes, found %zu",
+        return vlm_poison(tape, VLMOE_E_INTERNAL,
+                          "a segment took another path when it was run again: it asks for %zu kept "
+                          "bytes, found %zu",
                           bytes, kept ? kept->bytes : (size_t)0);
     tape->kept_cursor = kept->next;
     return kept->block;
@@ -131,8 +144,10 @@ vlmoe_tensor *vlm_tensor_new(vlmoe_tape *tape, vlmoe_dtype dtype, int rank, cons
     int64_t count;
     size_t bytes;
     if (tape->status) return NULL;
-    if (!vlm_shape_count(rank, dim, &count) || !vlm_mul_size((size_t)count, vlm_dtype_bytes(dtype), &bytes))
-        return vlm_poison(tape, VLMOE_E_SHAPE, "a tensor of rank %d has a dimension below 0 or too many elements", rank);
+    if (!vlm_shape_count(rank, dim, &count) ||
+        !vlm_mul_size((size_t)count, vlm_dtype_bytes(dtype), &bytes))
+        return vlm_poison(tape, VLMOE_E_SHAPE,
+                          "a tensor of rank %d has a dimension below 0 or too many elements", rank);
     vlmoe_tensor *t = vlm_tape_host(tape, sizeof *t);
     if (!t) return NULL;
     *t = (vlmoe_tensor){.ctx = tape->ctx, .dtype = dtype, .rank = rank};
@@ -146,8 +161,8 @@ vlmoe_tensor *vlm_rows_view(vlmoe_tape *tape, vlmoe_tensor *x, int64_t begin, in
     if (!tape || tape->status || !x) return NULL;
     char shape[VLM_SHAPE_TEXT];
     if (begin < 0 || count < 0 || begin > vlm_rows(x) || count > vlm_rows(x) - begin)
-        return vlm_poison(tape, VLMOE_E_SHAPE, "rows %lld to %lld of a tensor %s", (long long)begin, (long long)(begin + count),
-                          vlm_shape_text(x, shape));
+        return vlm_poison(tape, VLMOE_E_SHAPE, "rows %lld to %lld of a tensor %s", (long long)begin,
+                          (long long)(begin + count), vlm_shape_text(x, shape));
     vlmoe_tensor *t = vlm_tape_host(tape, sizeof *t);
     if (!t) return NULL;
     *t = (vlmoe_tensor){.ctx = x->ctx, .dtype = x->dtype, .rank = 2, .wants_grad = x->wants_grad};
@@ -172,7 +187,8 @@ void vlm_node_append(vlmoe_tape *tape, vlm_node *node)
 }
 
 /* Take over the inputs. False: poisoned. */
-static bool set_inputs(vlmoe_tape *tape, vlm_node *node, int n_inputs, vlmoe_tensor *const *inputs, unsigned optional_mask)
+static bool set_inputs(vlmoe_tape *tape, vlm_node *node, int n_inputs, vlmoe_tensor *const *inputs,
+                       unsigned optional_mask)
 {
     VLM_ASSERT(n_inputs <= VLM_MAX_INPUTS);
     node->n_inputs = n_inputs;
@@ -182,16 +198,19 @@ static bool set_inputs(vlmoe_tape *tape, vlm_node *node, int n_inputs, vlmoe_ten
             return false;
         }
         if (inputs[i] && inputs[i]->ctx != tape->ctx) {
-            vlm_poison(tape, VLMOE_E_ARG, "%s: input %d belongs to another context", node->op->name, i);
+            vlm_poison(tape, VLMOE_E_ARG, "%s: input %d belongs to another context", node->op->name,
+                       i);
             return false;
         }
         node->input[i] = inputs[i];
-        if (inputs[i] && inputs[i]->wants_grad && tape->mode == VLMOE_TRAIN) node->output->wants_grad = true;
+        if (inputs[i] && inputs[i]->wants_grad && tape->mode == VLMOE_TRAIN)
+            node->output->wants_grad = true;
     }
     return true;
 }
 
-static vlm_node *new_node(vlmoe_tape *tape, const vlm_op_def *op, const void *attr, size_t attr_bytes)
+static vlm_node *new_node(vlmoe_tape *tape, const vlm_op_def *op, const void *attr,
+                          size_t attr_bytes)
 {
     vlm_node *node = vlm_tape_host(tape, sizeof *node);
     vlmoe_tensor *output = vlm_tape_host(tape, sizeof *output);
@@ -207,9 +226,11 @@ static vlmoe_status take_output(vlmoe_tape *tape, vlmoe_tensor *output)
 {
     int64_t count;
     size_t bytes;
-    if (!vlm_shape_count(output->rank, output->dim, &count) || !vlm_mul_size((size_t)count, vlm_dtype_bytes(output->dtype), &bytes))
+    if (!vlm_shape_count(output->rank, output->dim, &count) ||
+        !vlm_mul_size((size_t)count, vlm_dtype_bytes(output->dtype), &bytes))
         return vlm_fail(&tape->ctx->error, VLMOE_E_SHAPE, "the result has too many elements");
-    if (!output->data) output->data = vlm_tape_device(tape, bytes); /* some results lie in kept memory already */
+    if (!output->data)
+        output->data = vlm_tape_device(tape, bytes); /* some results lie in kept memory already */
     return tape->status;
 }
 
@@ -218,12 +239,15 @@ static void *op_failed(vlmoe_tape *tape, const vlm_node *node, vlmoe_status stat
 {
     if (tape->status) return NULL; /* its text is complete */
     vlm_fail(&tape->ctx->error, status, "gave %s", vlmoe_status_name(status));
-    vlm_fail_in(&tape->ctx->error, "%s%s%s", tape->where, tape->where[0] ? ": " : "", node->op->name);
+    vlm_fail_in(&tape->ctx->error, "%s%s%s", tape->where, tape->where[0] ? ": " : "",
+                node->op->name);
     tape->status = status;
     return NULL;
 }
 
-vlmoe_tensor *vlm_record(vlmoe_tape *tape, const vlm_op_def *op, int n_inputs, vlmoe_tensor *const *inputs, unsigned optional_mask, const void *attr, size_t attr_bytes)
+vlmoe_tensor *vlm_record(vlmoe_tape *tape, const vlm_op_def *op, int n_inputs,
+                         vlmoe_tensor *const *inputs, unsigned optional_mask, const void *attr,
+                         size_t attr_bytes)
 {
     if (!tape || tape->status) return NULL;
     vlm_ctx_error(tape->ctx);
@@ -236,7 +260,7 @@ vlmoe_tensor *vlm_record(vlmoe_tape *tape, const vlm_op_def *op, int n_inputs, v
     if (status) return op_failed(tape, node, status);
     if (!op->differentiable) node->output->wants_grad = false;
     if (!node->output->wants_grad) return node->output;
-    for (int i = 0; i < n_inputs; i++) vlm_use_begin(tape, inputs[i]);
+    for (int i = 0; i < n_inputs; i++) vlm_count_use(tape, inputs[i]);
     if (tape->recording) vlm_node_append(tape, node);
     return node->output;
 }

@@ -34,8 +34,7 @@ struct vlm_param {
     void *grad;        /* wide accumulator over groups, in the gradient slab; NULL when frozen */
     bool has_copy;
     int uses;          /* nodes of the present recording that differentiate into it */
-    int uses_left;     /* of them, not yet reached by backward */
-    void *share;       /* this tape's share while it has several uses; step arena */
+    void *share;       /* this tape's share when it has several uses, added to grad at the end of backward; step arena */
     bool share_is_set;
     vlmoe_tensor tensor; /* dtype wide, data = master values */
 };

@@ -17,11 +17,16 @@ vlmoe_status vlm_gather_sum_infer(vlmoe_tape *tape, vlm_node *node)
         const vlmoe_tensor *table = node->input[i];
         VLM_TRY(vlm_need_float(tape, table, "table"));
         if (table->rank < 1 || vlm_cols(table) != cols)
-            return VLM_OP_FAIL(tape, VLMOE_E_SHAPE, "table 0 is %s and table %d %s, expected rows of one width", VLM_SHAPE(node->input[0]), i,
-                               VLM_SHAPE(table));
+            return VLM_OP_FAIL(tape, VLMOE_E_SHAPE,
+                               "table 0 is %s and table %d %s, expected rows of one width",
+                               VLM_SHAPE(node->input[0]), i, VLM_SHAPE(table));
     }
-    if (attr->n < 0) return VLM_OP_FAIL(tape, VLMOE_E_ARG, "%lld rows of table %s", (long long)attr->n, VLM_SHAPE(node->input[0]));
-    if (!vlm_is_float(tape->ctx, attr->dtype)) return VLM_OP_FAIL(tape, VLMOE_E_DTYPE, "the result cannot be %s", vlm_dtype_name(attr->dtype));
+    if (attr->n < 0)
+        return VLM_OP_FAIL(tape, VLMOE_E_ARG, "%lld rows of table %s", (long long)attr->n,
+                           VLM_SHAPE(node->input[0]));
+    if (!vlm_is_float(tape->ctx, attr->dtype))
+        return VLM_OP_FAIL(tape, VLMOE_E_DTYPE, "the result cannot be %s",
+                           vlm_dtype_name(attr->dtype));
     vlm_op_output(node, attr->dtype, 2, (const int64_t[]){attr->n, cols});
     return VLMOE_OK;
 }
@@ -31,8 +36,15 @@ static vlmoe_status gather_all(vlmoe_tape *tape, const vlm_node *node, void *out
     const gather_attr *attr = node->attr;
     for (int i = 0; i < node->n_inputs; i++) {
         const vlmoe_tensor *table = node->input[i];
-        const vlmk_gather_rows_args args = {.in_dtype = table->dtype, .out_dtype = dtype, .n_out = attr->n, .n_in = vlm_rows(table),
-                                            .cols = vlm_cols(table), .in = table->data, .index = attr->d_index[i], .out = out, .accumulate = i > 0};
+        const vlmk_gather_rows_args args = {.in_dtype = table->dtype,
+                                            .out_dtype = dtype,
+                                            .n_out = attr->n,
+                                            .n_in = vlm_rows(table),
+                                            .cols = vlm_cols(table),
+                                            .in = table->data,
+                                            .index = attr->d_index[i],
+                                            .out = out,
+                                            .accumulate = i > 0};
         VLM_TRY(VLM_KERNEL(tape->ctx, gather_rows, &args));
     }
     return VLMOE_OK;
@@ -42,7 +54,8 @@ vlmoe_status vlm_gather_sum_forward(vlmoe_tape *tape, vlm_node *node)
 {
     vlmoe_tensor *out = node->output;
     vlmoe_dtype wide = tape->ctx->wide;
-    if (node->n_inputs == 1 || out->dtype == wide) return gather_all(tape, node, out->data, out->dtype);
+    if (node->n_inputs == 1 || out->dtype == wide)
+        return gather_all(tape, node, out->data, out->dtype);
     size_t mark = vlm_arena_mark(&tape->ctx->arena); /* summed in wide, rounded once */
     void *sum = vlm_tape_device(tape, vlm_wide_bytes(tape, vlm_count(out)));
     if (!sum) return tape->status;
@@ -60,18 +73,27 @@ vlmoe_status vlm_gather_sum_backward(vlmoe_tape *tape, vlm_node *node)
         int accumulate;
         void *dtable = vlm_grad_in(tape, table, &accumulate);
         if (!dtable) continue;
-        const vlmk_scatter_rows_args args = {.in_dtype = node->output->dtype, .out_dtype = table->dtype, .n_in = attr->n, .n_out = vlm_rows(table),
-                                             .cols = vlm_cols(table), .in = vlm_grad_of(node->output), .index = attr->d_index[i], .out = dtable,
+        const vlmk_scatter_rows_args args = {.in_dtype = node->output->dtype,
+                                             .out_dtype = table->dtype,
+                                             .n_in = attr->n,
+                                             .n_out = vlm_rows(table),
+                                             .cols = vlm_cols(table),
+                                             .in = vlm_grad_of(node->output),
+                                             .index = attr->d_index[i],
+                                             .out = dtable,
                                              .accumulate = accumulate};
         VLM_TRY(VLM_KERNEL(tape->ctx, scatter_rows, &args));
     }
     return tape->status;
 }
 
-vlmoe_tensor *vlm_gather_sum(vlmoe_tape *tape, int n_tables, vlmoe_tensor *const *table, const int32_t *const *d_index, int64_t n, vlmoe_dtype dtype)
+vlmoe_tensor *vlm_gather_sum(vlmoe_tape *tape, int n_tables, vlmoe_tensor *const *table,
+                             const int32_t *const *d_index, int64_t n, vlmoe_dtype dtype)
 {
     if (!tape || tape->status) return NULL;
-    if (n_tables < 1 || n_tables > MAX_TABLES) return vlm_poison(tape, VLMOE_E_ARG, "gather_sum: %d tables, expected 1 to %d", n_tables, MAX_TABLES);
+    if (n_tables < 1 || n_tables > MAX_TABLES)
+        return vlm_poison(tape, VLMOE_E_ARG, "gather_sum: %d tables, expected 1 to %d", n_tables,
+                          MAX_TABLES);
     gather_attr attr = {.n = n, .dtype = dtype};
     memcpy(attr.d_index, d_index, (size_t)n_tables * sizeof *d_index);
     return vlm_record(tape, &vlm_ops[VLM_OP_gather_sum], n_tables, table, 0, &attr, sizeof attr);
@@ -80,11 +102,14 @@ vlmoe_tensor *vlm_gather_sum(vlmoe_tape *tape, int n_tables, vlmoe_tensor *const
 vlmoe_tensor *vlmoe_gather(vlmoe_tape *tape, vlmoe_tensor *table, int64_t n, const int32_t *index)
 {
     if (!tape || tape->status) return NULL;
-    if (!table || n < 0 || (n > 0 && !index)) return vlm_poison(tape, VLMOE_E_ARG, "gather: table or index is NULL, or n below 0");
+    if (!table || n < 0 || (n > 0 && !index))
+        return vlm_poison(tape, VLMOE_E_ARG, "gather: table or index is NULL, or n below 0");
     for (int64_t i = 0; i < n; i++)
         if (index[i] < -1 || index[i] >= vlm_rows(table))
-            return vlm_poison(tape, VLMOE_E_ARG, "gather: index[%lld] is %d in table %s", (long long)i, index[i], VLM_SHAPE(table));
-    int32_t *host = vlm_tape_host(tape, (size_t)n * sizeof *host); /* stays until the copy has surely happened */
+            return vlm_poison(tape, VLMOE_E_ARG, "gather: index[%lld] is %d in table %s",
+                              (long long)i, index[i], VLM_SHAPE(table));
+    int32_t *host = vlm_tape_host(
+        tape, (size_t)n * sizeof *host); /* stays until the copy has surely happened */
     if (!host) return NULL;
     if (n) memcpy(host, index, (size_t)n * sizeof *host);
     const int32_t *d_index = vlm_tape_upload(tape, host, (size_t)n * sizeof *host);

@@ -14,14 +14,16 @@ static vlmoe_status fill_converted(vlmoe_tape *tape, vlmoe_tensor *out, const vo
     return VLMOE_OK;
 }
 
-vlmoe_tensor *vlmoe_input(vlmoe_tape *tape, vlmoe_dtype dtype, int rank, const int64_t *shape, const void *host)
+vlmoe_tensor *vlmoe_input(vlmoe_tape *tape, vlmoe_dtype dtype, int rank, const int64_t *shape,
+                          const void *host)
 {
     if (!tape || tape->status) return NULL;
     vlmoe_context *ctx = tape->ctx;
     bool is_f32 = dtype == VLMOE_F32 || dtype == VLMOE_BF16; /* what host holds */
     if (!host) return vlm_poison(tape, VLMOE_E_ARG, "input: host is NULL");
     if (!vlm_is_float(ctx, dtype) && dtype != VLMOE_I32 && dtype != VLMOE_U8)
-        return vlm_poison(tape, VLMOE_E_DTYPE, "input: %s is not a type of device %s", vlm_dtype_name(dtype), ctx->backend->name);
+        return vlm_poison(tape, VLMOE_E_DTYPE, "input: %s is not a type of device %s",
+                          vlm_dtype_name(dtype), ctx->backend->name);
     vlmoe_tensor *out = vlm_tensor_new(tape, dtype == VLMOE_F32 ? ctx->wide : dtype, rank, shape);
     if (!out) return NULL;
     vlmoe_status status;
@@ -36,7 +38,8 @@ vlmoe_status vlm_cast_infer(vlmoe_tape *tape, vlm_node *node)
     vlmoe_dtype dtype = *(const vlmoe_dtype *)node->attr;
     VLM_TRY(vlm_need_float(tape, node->input[0], "x"));
     if (!vlm_is_float(tape->ctx, dtype))
-        return VLM_OP_FAIL(tape, VLMOE_E_DTYPE, "x %s cannot become %s", VLM_SHAPE(node->input[0]), vlm_dtype_name(dtype));
+        return VLM_OP_FAIL(tape, VLMOE_E_DTYPE, "x %s cannot become %s", VLM_SHAPE(node->input[0]),
+                           vlm_dtype_name(dtype));
     vlm_op_output_like(node, dtype, node->input[0]);
     return VLMOE_OK;
 }
@@ -44,7 +47,8 @@ vlmoe_status vlm_cast_infer(vlmoe_tape *tape, vlm_node *node)
 vlmoe_status vlm_cast_forward(vlmoe_tape *tape, vlm_node *node)
 {
     const vlmoe_tensor *x = node->input[0];
-    return vlm_op_convert(tape, vlm_count(x), x->data, x->dtype, node->output->data, node->output->dtype);
+    return vlm_op_convert(tape, vlm_count(x), x->data, x->dtype, node->output->data,
+                          node->output->dtype);
 }
 
 vlmoe_status vlm_cast_backward(vlmoe_tape *tape, vlm_node *node)

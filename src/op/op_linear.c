@@ -6,14 +6,18 @@ static vlmoe_status check_weight(vlmoe_tape *tape, const vlm_node *node, int64_t
 {
     const vlmoe_tensor *x = node->input[0], *w = node->input[1], *b = node->input[2];
     int grouped = n_groups > 0;
-    if (x->rank < 1 || w->rank != 2 + grouped || vlm_cols(w) != vlm_cols(x) || (grouped && w->dim[0] != n_groups))
-        return VLM_OP_FAIL(tape, VLMOE_E_SHAPE, "x is %s and w %s, expected w of %s with the in of x", VLM_SHAPE(x), VLM_SHAPE(w),
-                           grouped ? "[groups, out, in]" : "[out, in]");
+    if (x->rank < 1 || w->rank != 2 + grouped || vlm_cols(w) != vlm_cols(x) ||
+        (grouped && w->dim[0] != n_groups))
+        return VLM_OP_FAIL(tape, VLMOE_E_SHAPE,
+                           "x is %s and w %s, expected w of %s with the in of x", VLM_SHAPE(x),
+                           VLM_SHAPE(w), grouped ? "[groups, out, in]" : "[out, in]");
     if (!b) return VLMOE_OK;
     VLM_TRY(vlm_need_wide(tape, b, "b"));
-    bool fits = grouped ? b->rank == 2 && !memcmp(b->dim, w->dim, 2 * sizeof *b->dim) : vlm_count(b) == w->dim[0]; /* [3, D] is a qkv bias */
+    bool fits = grouped ? b->rank == 2 && !memcmp(b->dim, w->dim, 2 * sizeof *b->dim)
+                        : vlm_count(b) == w->dim[0]; /* [3, D] is a qkv bias */
     if (!fits)
-        return VLM_OP_FAIL(tape, VLMOE_E_SHAPE, "w is %s and b %s, expected b of %s", VLM_SHAPE(w), VLM_SHAPE(b), grouped ? "[groups, out]" : "[out]");
+        return VLM_OP_FAIL(tape, VLMOE_E_SHAPE, "w is %s and b %s, expected b of %s", VLM_SHAPE(w),
+                           VLM_SHAPE(b), grouped ? "[groups, out]" : "[out]");
     return VLMOE_OK;
 }
 
@@ -23,12 +27,15 @@ vlmoe_status vlm_linear_infer(vlmoe_tape *tape, vlm_node *node)
     const vlmoe_tensor *x = node->input[0], *w = node->input[1];
     VLM_TRY(vlm_need_float(tape, x, "x"));
     VLM_TRY(check_weight(tape, node, opts->n_groups));
-    if ((unsigned)opts->act > VLMOE_ACT_TANH) return VLM_OP_FAIL(tape, VLMOE_E_ARG, "activation %d is unknown", (int)opts->act);
+    if ((unsigned)opts->act > VLMOE_ACT_TANH)
+        return VLM_OP_FAIL(tape, VLMOE_E_ARG, "activation %d is unknown", (int)opts->act);
     if (!vlm_op_values(w, x->dtype))
-        return VLM_OP_FAIL(tape, VLMOE_E_DTYPE, "x %s is %s, and w %s has no values of that type", VLM_SHAPE(x), vlm_dtype_name(x->dtype), VLM_SHAPE(w));
+        return VLM_OP_FAIL(tape, VLMOE_E_DTYPE, "x %s is %s, and w %s has no values of that type",
+                           VLM_SHAPE(x), vlm_dtype_name(x->dtype), VLM_SHAPE(w));
     if (opts->out_dtype != x->dtype && opts->out_dtype != tape->ctx->wide)
-        return VLM_OP_FAIL(tape, VLMOE_E_DTYPE, "x is %s and the result %s, expected %s or %s", vlm_dtype_name(x->dtype),
-                           vlm_dtype_name(opts->out_dtype), vlm_dtype_name(x->dtype), vlm_dtype_name(tape->ctx->wide));
+        return VLM_OP_FAIL(tape, VLMOE_E_DTYPE, "x is %s and the result %s, expected %s or %s",
+                           vlm_dtype_name(x->dtype), vlm_dtype_name(opts->out_dtype),
+                           vlm_dtype_name(x->dtype), vlm_dtype_name(tape->ctx->wide));
     vlm_op_output_like(node, opts->out_dtype, x);
     node->output->dim[x->rank - 1] = w->dim[w->rank - 2];
     return VLMOE_OK;
@@ -37,14 +44,25 @@ vlmoe_status vlm_linear_infer(vlmoe_tape *tape, vlm_node *node)
 vlmoe_status vlm_linear_forward(vlmoe_tape *tape, vlm_node *node)
 {
     const vlm_linear_opts *opts = node->attr;
-    const vlmoe_tensor *x = node->input[0], *w = node->input[1], *b = node->input[2], *y = node->output;
+    const vlmoe_tensor *x = node->input[0], *w = node->input[1], *b = node->input[2],
+                       *y = node->output;
     if (opts->act && vlm_keeps_for_backward(tape, node)) {
         node->saved[0] = vlm_tape_device(tape, (size_t)vlm_count(y) * vlm_dtype_bytes(x->dtype));
         if (!node->saved[0]) return tape->status;
     }
-    const vlmk_linear_fwd_args args = {.dtype = x->dtype, .y_dtype = y->dtype, .act = opts->act, .M = vlm_rows(x), .N = vlm_cols(y),
-                                       .K = vlm_cols(x), .G = VLM_MAX(opts->n_groups, 1), .offset = opts->d_offset, .x = x->data,
-                                       .w = vlm_op_values(w, x->dtype), .bias = b ? b->data : NULL, .pre = node->saved[0], .y = y->data};
+    const vlmk_linear_fwd_args args = {.dtype = x->dtype,
+                                       .y_dtype = y->dtype,
+                                       .act = opts->act,
+                                       .M = vlm_rows(x),
+                                       .N = vlm_cols(y),
+                                       .K = vlm_cols(x),
+                                       .G = VLM_MAX(opts->n_groups, 1),
+                                       .offset = opts->d_offset,
+                                       .x = x->data,
+                                       .w = vlm_op_values(w, x->dtype),
+                                       .bias = b ? b->data : NULL,
+                                       .pre = node->saved[0],
+                                       .y = y->data};
     return VLM_KERNEL(tape->ctx, linear_fwd, &args);
 }
 
@@ -63,7 +81,8 @@ static const void *gradient_before_act(vlmoe_tape *tape, const vlm_node *node)
         dy = out;
     }
     if (!opts->act) return out;
-    const vlmk_act_bwd_args args = {.dtype = x->dtype, .act = opts->act, .n = n, .pre = node->saved[0], .dy = dy, .dpre = out};
+    const vlmk_act_bwd_args args = {
+        .dtype = x->dtype, .act = opts->act, .n = n, .pre = node->saved[0], .dy = dy, .dpre = out};
     return VLM_KERNEL(tape->ctx, act_bwd, &args) ? NULL : out;
 }
 
@@ -87,39 +106,65 @@ vlmoe_status vlm_linear_backward(vlmoe_tape *tape, vlm_node *node)
 {
     const vlm_linear_opts *opts = node->attr;
     vlmoe_tensor *x = node->input[0], *w = node->input[1];
-    int64_t M = vlm_rows(x), N = vlm_cols(node->output), K = vlm_cols(x), G = VLM_MAX(opts->n_groups, 1);
+    int64_t M = vlm_rows(x), N = vlm_cols(node->output), K = vlm_cols(x),
+            G = VLM_MAX(opts->n_groups, 1);
     int add_x, add_w, add_b;
-    void *dw = vlm_grad_in(tape, w, &add_w), *db = vlm_grad_in(tape, node->input[2], &add_b), *dx = vlm_grad_in(tape, x, &add_x);
+    void *dw = vlm_grad_in(tape, w, &add_w), *db = vlm_grad_in(tape, node->input[2], &add_b),
+         *dx = vlm_grad_in(tape, x, &add_x);
     size_t mark = vlm_arena_mark(&tape->ctx->arena);
     const void *dy = gradient_before_act(tape, node);
     if (!dy) return tape->status ? tape->status : tape->ctx->error.status;
     if (dx) {
-        const vlmk_linear_dx_args args = {.dtype = x->dtype, .dx_dtype = x->dtype, .M = M, .N = N, .K = K, .G = G, .offset = opts->d_offset,
-                                          .dy = dy, .w = vlm_op_values(w, x->dtype), .dx = dx, .accumulate = add_x};
+        const vlmk_linear_dx_args args = {.dtype = x->dtype,
+                                          .dx_dtype = x->dtype,
+                                          .M = M,
+                                          .N = N,
+                                          .K = K,
+                                          .G = G,
+                                          .offset = opts->d_offset,
+                                          .dy = dy,
+                                          .w = vlm_op_values(w, x->dtype),
+                                          .dx = dx,
+                                          .accumulate = add_x};
         VLM_TRY(VLM_KERNEL(tape->ctx, linear_dx, &args));
     }
-    const vlmk_linear_dw_args args = {.dtype = x->dtype, .M = M, .N = N, .K = K, .G = G, .offset = opts->d_offset, .x = x->data, .dy = dy,
-                                      .dw = dw, .db = db};
+    const vlmk_linear_dw_args args = {.dtype = x->dtype,
+                                      .M = M,
+                                      .N = N,
+                                      .K = K,
+                                      .G = G,
+                                      .offset = opts->d_offset,
+                                      .x = x->data,
+                                      .dy = dy,
+                                      .dw = dw,
+                                      .db = db};
     VLM_TRY(run_dw(tape, args, add_w, add_b));
     vlm_arena_rewind(&tape->ctx->arena, mark);
     return VLMOE_OK;
 }
 
-vlmoe_tensor *vlm_linear(vlmoe_tape *tape, vlmoe_tensor *x, vlmoe_tensor *w, vlmoe_tensor *b, const vlm_linear_opts *opts)
+vlmoe_tensor *vlm_linear(vlmoe_tape *tape, vlmoe_tensor *x, vlmoe_tensor *w, vlmoe_tensor *b,
+                         const vlm_linear_opts *opts)
 {
     vlmoe_tensor *const inputs[] = {x, w, b};
     return vlm_record(tape, &vlm_ops[VLM_OP_linear], 3, inputs, 1u << 2, opts, sizeof *opts);
 }
 
-vlmoe_tensor *vlmoe_linear(vlmoe_tape *tape, vlmoe_tensor *x, vlmoe_tensor *w, vlmoe_tensor *b, vlmoe_act act)
+vlmoe_tensor *vlmoe_linear(vlmoe_tape *tape, vlmoe_tensor *x, vlmoe_tensor *w, vlmoe_tensor *b,
+                           vlmoe_act act)
 {
-    if (!b) return vlm_poison(tape, VLMOE_E_ARG, "linear: b is NULL; vlmoe_linear_no_bias goes without one");
-    return vlm_linear(tape, x, w, b, &(vlm_linear_opts){.act = act, .out_dtype = x ? x->dtype : VLMOE_F32});
+    if (!b)
+        return vlm_poison(tape, VLMOE_E_ARG,
+                          "linear: b is NULL; vlmoe_linear_no_bias goes without one");
+    return vlm_linear(tape, x, w, b,
+                      &(vlm_linear_opts){.act = act, .out_dtype = x ? x->dtype : VLMOE_F32});
 }
 
-vlmoe_tensor *vlmoe_linear_no_bias(vlmoe_tape *tape, vlmoe_tensor *x, vlmoe_tensor *w, vlmoe_act act)
+vlmoe_tensor *vlmoe_linear_no_bias(vlmoe_tape *tape, vlmoe_tensor *x, vlmoe_tensor *w,
+                                   vlmoe_act act)
 {
-    return vlm_linear(tape, x, w, NULL, &(vlm_linear_opts){.act = act, .out_dtype = x ? x->dtype : VLMOE_F32});
+    return vlm_linear(tape, x, w, NULL,
+                      &(vlm_linear_opts){.act = act, .out_dtype = x ? x->dtype : VLMOE_F32});
 }
 
 /* ---- act: a linear layer of one input, one output and weight 1 over all elements, so that no kernel is needed for this rare case;
@@ -134,7 +179,8 @@ vlmoe_status vlm_act_infer(vlmoe_tape *tape, vlm_node *node)
 {
     const act_attr *attr = node->attr;
     VLM_TRY(vlm_need_float(tape, node->input[0], "x"));
-    if (attr->act != VLMOE_ACT_GELU && attr->act != VLMOE_ACT_TANH) return VLM_OP_FAIL(tape, VLMOE_E_ARG, "activation %d is unknown", (int)attr->act);
+    if (attr->act != VLMOE_ACT_GELU && attr->act != VLMOE_ACT_TANH)
+        return VLM_OP_FAIL(tape, VLMOE_E_ARG, "activation %d is unknown", (int)attr->act);
     vlm_op_output_like(node, node->input[0]->dtype, node->input[0]);
     return VLMOE_OK;
 }
@@ -143,8 +189,16 @@ vlmoe_status vlm_act_forward(vlmoe_tape *tape, vlm_node *node)
 {
     const act_attr *attr = node->attr;
     const vlmoe_tensor *x = node->input[0];
-    const vlmk_linear_fwd_args args = {.dtype = x->dtype, .y_dtype = x->dtype, .act = attr->act, .M = vlm_count(x), .N = 1, .K = 1, .G = 1,
-                                       .x = x->data, .w = attr->d_one, .y = node->output->data};
+    const vlmk_linear_fwd_args args = {.dtype = x->dtype,
+                                       .y_dtype = x->dtype,
+                                       .act = attr->act,
+                                       .M = vlm_count(x),
+                                       .N = 1,
+                                       .K = 1,
+                                       .G = 1,
+                                       .x = x->data,
+                                       .w = attr->d_one,
+                                       .y = node->output->data};
     return VLM_KERNEL(tape->ctx, linear_fwd, &args);
 }
 
@@ -153,7 +207,12 @@ vlmoe_status vlm_act_backward(vlmoe_tape *tape, vlm_node *node)
     const act_attr *attr = node->attr;
     vlmoe_tensor *x = node->input[0];
     void *dy = node->output->grad; /* nobody reads it after this node: becomes dx in place */
-    const vlmk_act_bwd_args args = {.dtype = x->dtype, .act = attr->act, .n = vlm_count(x), .pre = x->data, .dy = dy, .dpre = dy};
+    const vlmk_act_bwd_args args = {.dtype = x->dtype,
+                                    .act = attr->act,
+                                    .n = vlm_count(x),
+                                    .pre = x->data,
+                                    .dy = dy,
+                                    .dpre = dy};
     VLM_TRY(VLM_KERNEL(tape->ctx, act_bwd, &args));
     return vlm_grad_give(tape, x, dy);
 }
@@ -163,7 +222,10 @@ vlmoe_tensor *vlm_act(vlmoe_tape *tape, vlmoe_tensor *x, vlmoe_act act)
     if (!tape || tape->status) return NULL;
     if (act == VLMOE_ACT_NONE) return x ? x : vlm_poison(tape, VLMOE_E_ARG, "act: x is NULL");
     const float one = 1.0f;
-    vlmoe_tensor *weight = vlmoe_input(tape, x ? x->dtype : VLMOE_F32, 1, (const int64_t[]){1}, x && x->dtype == VLMOE_F64 ? (const void *)&(double){1.0} : &one);
+    vlmoe_tensor *weight =
+        vlmoe_input(tape, x ? x->dtype : VLMOE_F32, 1, (const int64_t[]){1},
+                    x && x->dtype == VLMOE_F64 ? (const void *)&(double){1.0} : &one);
     if (!weight) return NULL;
-    return vlm_record(tape, &vlm_ops[VLM_OP_act], 1, &x, 0, &(act_attr){.act = act, .d_one = weight->data}, sizeof(act_attr));
+    return vlm_record(tape, &vlm_ops[VLM_OP_act], 1, &x, 0,
+                      &(act_attr){.act = act, .d_one = weight->data}, sizeof(act_attr));
 }

@@ -12,7 +12,9 @@ vlmoe_status vlm_quantise_infer(vlmoe_tape *tape, vlm_node *node)
 {
     const quantise_attr *attr = node->attr;
     VLM_TRY(vlm_need_wide(tape, node->input[0], "z"));
-    if (attr->n_codes < 1) return VLM_OP_FAIL(tape, VLMOE_E_ARG, "%lld codes, expected at least 1", (long long)attr->n_codes);
+    if (attr->n_codes < 1)
+        return VLM_OP_FAIL(tape, VLMOE_E_ARG, "%lld codes, expected at least 1",
+                           (long long)attr->n_codes);
     vlm_op_output_like(node, node->input[0]->dtype, node->input[0]);
     return VLMOE_OK;
 }
@@ -21,11 +23,21 @@ vlmoe_status vlm_quantise_forward(vlmoe_tape *tape, vlm_node *node)
 {
     const quantise_attr *attr = node->attr;
     const vlmoe_tensor *z = node->input[0];
-    const vlmk_vq_assign_args assign = {.M = vlm_rows(z), .n_codes = attr->n_codes, .C = vlm_cols(z), .z = z->data, .code = attr->d_code,
+    const vlmk_vq_assign_args assign = {.M = vlm_rows(z),
+                                        .n_codes = attr->n_codes,
+                                        .C = vlm_cols(z),
+                                        .z = z->data,
+                                        .code = attr->d_code,
                                         .index = attr->d_index};
     if (attr->is_new) VLM_TRY(VLM_KERNEL(tape->ctx, vq_assign, &assign));
-    const vlmk_gather_rows_args gather = {.in_dtype = z->dtype, .out_dtype = z->dtype, .n_out = vlm_rows(z), .n_in = attr->n_codes,
-                                          .cols = vlm_cols(z), .in = attr->d_code, .index = attr->d_index, .out = node->output->data};
+    const vlmk_gather_rows_args gather = {.in_dtype = z->dtype,
+                                          .out_dtype = z->dtype,
+                                          .n_out = vlm_rows(z),
+                                          .n_in = attr->n_codes,
+                                          .cols = vlm_cols(z),
+                                          .in = attr->d_code,
+                                          .index = attr->d_index,
+                                          .out = node->output->data};
     return VLM_KERNEL(tape->ctx, gather_rows, &gather);
 }
 
@@ -34,7 +46,8 @@ vlmoe_status vlm_quantise_backward(vlmoe_tape *tape, vlm_node *node)
     return vlm_grad_give(tape, node->input[0], node->output->grad);
 }
 
-vlmoe_tensor *vlm_quantise(vlmoe_tape *tape, vlmoe_tensor *z, const void *d_code, int64_t n_codes, const int32_t **d_index_out)
+vlmoe_tensor *vlm_quantise(vlmoe_tape *tape, vlmoe_tensor *z, const void *d_code, int64_t n_codes,
+                           const int32_t **d_index_out)
 {
     if (!tape || tape->status) return NULL;
     if (!z || !d_code) return vlm_poison(tape, VLMOE_E_ARG, "quantise: z or code is NULL");

@@ -1,11 +1,11 @@
 /* One row per operation, from ops.def. A missing piece is a link error. */
 #include "op.h"
 
-#define VLM_OP(op, is_differentiable, cases)      \
-    [VLM_OP_##op] = {.name = #op,                 \
-                     .differentiable = is_differentiable, \
-                     .infer = vlm_##op##_infer,   \
-                     .forward = vlm_##op##_forward, \
+#define VLM_OP(op, is_differentiable, cases)                                                       \
+    [VLM_OP_##op] = {.name = #op,                                                                  \
+                     .differentiable = is_differentiable,                                          \
+                     .infer = vlm_##op##_infer,                                                    \
+                     .forward = vlm_##op##_forward,                                                \
                      .backward = vlm_##op##_backward},
 const vlm_op_def vlm_ops[VLM_OP_COUNT] = {
 #include "ops.def"

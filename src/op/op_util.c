@@ -27,21 +27,24 @@ bool vlm_is_float(const vlmoe_context *ctx, vlmoe_dtype dtype)
 vlmoe_status vlm_need_float(vlmoe_tape *tape, const vlmoe_tensor *t, const char *name)
 {
     if (vlm_is_float(tape->ctx, t->dtype)) return VLMOE_OK;
-    return VLM_OP_FAIL(tape, VLMOE_E_DTYPE, "%s %s is %s, expected a float type", name, VLM_SHAPE(t), vlm_dtype_name(t->dtype));
+    return VLM_OP_FAIL(tape, VLMOE_E_DTYPE, "%s %s is %s, expected a float type", name,
+                       VLM_SHAPE(t), vlm_dtype_name(t->dtype));
 }
 
 vlmoe_status vlm_need_wide(vlmoe_tape *tape, const vlmoe_tensor *t, const char *name)
 {
     vlmoe_dtype wide = tape->ctx->wide;
     if (t->dtype == wide) return VLMOE_OK;
-    return VLM_OP_FAIL(tape, VLMOE_E_DTYPE, "%s %s is %s, expected %s", name, VLM_SHAPE(t), vlm_dtype_name(t->dtype), vlm_dtype_name(wide));
+    return VLM_OP_FAIL(tape, VLMOE_E_DTYPE, "%s %s is %s, expected %s", name, VLM_SHAPE(t),
+                       vlm_dtype_name(t->dtype), vlm_dtype_name(wide));
 }
 
 vlmoe_status vlm_need_vector(vlmoe_tape *tape, const vlmoe_tensor *t, int64_t n, const char *name)
 {
     VLM_TRY(vlm_need_wide(tape, t, name));
     if (vlm_count(t) == n) return VLMOE_OK;
-    return VLM_OP_FAIL(tape, VLMOE_E_SHAPE, "%s is %s, expected [%lld]", name, VLM_SHAPE(t), (long long)n);
+    return VLM_OP_FAIL(tape, VLMOE_E_SHAPE, "%s is %s, expected [%lld]", name, VLM_SHAPE(t),
+                       (long long)n);
 }
 
 bool vlm_same_shape(const vlmoe_tensor *a, const vlmoe_tensor *b)
@@ -64,7 +67,8 @@ size_t vlm_wide_bytes(const vlmoe_tape *tape, int64_t n)
 
 void *vlm_op_upload_wide(vlmoe_tape *tape, const double *host, int64_t n)
 {
-    void *wide = vlm_tape_host(tape, vlm_wide_bytes(tape, n)); /* stays until the copy has surely happened */
+    void *wide =
+        vlm_tape_host(tape, vlm_wide_bytes(tape, n)); /* stays until the copy has surely happened */
     if (!wide) return NULL;
     for (int64_t i = 0; i < n; i++) {
         if (tape->ctx->wide == VLMOE_F64) ((double *)wide)[i] = host[i];
@@ -85,8 +89,10 @@ vlmoe_status vlm_op_zero(vlmoe_tape *tape, void *dst, size_t bytes)
     return status ? VLM_OP_FAIL(tape, status, "clearing %zu bytes failed", bytes) : VLMOE_OK;
 }
 
-vlmoe_status vlm_op_convert(vlmoe_tape *tape, int64_t n, const void *src, vlmoe_dtype src_dtype, void *dst, vlmoe_dtype dst_dtype)
+vlmoe_status vlm_op_convert(vlmoe_tape *tape, int64_t n, const void *src, vlmoe_dtype src_dtype,
+                            void *dst, vlmoe_dtype dst_dtype)
 {
-    const vlmk_convert_args args = {.n = n, .src_dtype = src_dtype, .dst_dtype = dst_dtype, .src = src, .dst = dst};
+    const vlmk_convert_args args = {
+        .n = n, .src_dtype = src_dtype, .dst_dtype = dst_dtype, .src = src, .dst = dst};
     return VLM_KERNEL(tape->ctx, convert, &args);
 }

@@ -5,7 +5,7 @@
 #include "op.h"
 
 /* The shape of t as text, for one message. */
-#define VLM_SHAPE(t) vlm_shape_text((t), (char[VLM_SHAPE_TEXT]){0})
+#define VLM_SHAPE(t)                   vlm_shape_text((t), (char[VLM_SHAPE_TEXT]){0})
 #define VLM_OP_FAIL(tape, status, ...) vlm_fail(&(tape)->ctx->error, (status), __VA_ARGS__)
 
 void vlm_op_output(vlm_node *node, vlmoe_dtype dtype, int rank, const int64_t *dim);
@@ -28,6 +28,7 @@ void *vlm_op_upload_wide(vlmoe_tape *tape, const double *host, int64_t n);
 /* Both on the device's queue; failures name the action. */
 vlmoe_status vlm_op_copy(vlmoe_tape *tape, void *dst, const void *src, size_t bytes);
 vlmoe_status vlm_op_zero(vlmoe_tape *tape, void *dst, size_t bytes);
-vlmoe_status vlm_op_convert(vlmoe_tape *tape, int64_t n, const void *src, vlmoe_dtype src_dtype, void *dst, vlmoe_dtype dst_dtype);
+vlmoe_status vlm_op_convert(vlmoe_tape *tape, int64_t n, const void *src, vlmoe_dtype src_dtype,
+                            void *dst, vlmoe_dtype dst_dtype);
 
 #endif

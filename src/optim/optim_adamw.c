@@ -15,14 +15,18 @@ static vlmoe_status take_partials(vlmoe_context *ctx, int64_t total, double *par
     for (int64_t i = 0; i < ctx->n_params; i++) {
         const vlm_param *param = ctx->params[i];
         if (!param->trained) continue;
-        const vlmk_square_sum_args args = {.n = vlm_param_elements(param), .x = param->grad, .partial = partial + at};
+        const vlmk_square_sum_args args = {
+            .n = vlm_param_elements(param), .x = param->grad, .partial = partial + at};
         VLM_TRY(VLM_KERNEL(ctx, square_sum, &args));
         at += n_blocks(param);
     }
     if (!ctx->backend->has_data) return VLMOE_OK;
     VLM_TRY(ctx->backend->sync(ctx->device, &ctx->error));
-    vlmoe_status status = ctx->backend->download(ctx->device, host, partial, (size_t)total * sizeof *host);
-    return status ? vlm_fail(&ctx->error, status, "reading the gradient norm failed on device %s", ctx->backend->name) : VLMOE_OK;
+    vlmoe_status status =
+        ctx->backend->download(ctx->device, host, partial, (size_t)total * sizeof *host);
+    return status ? vlm_fail(&ctx->error, status, "reading the gradient norm failed on device %s",
+                             ctx->backend->name)
+                  : VLMOE_OK;
 }
 
 /* Added in one order, whatever computed them. NUMERIC names the first parameter that is not finite. */
@@ -33,7 +37,9 @@ static vlmoe_status add_partials(vlmoe_context *ctx, const double *partial, doub
         const vlm_param *param = ctx->params[i];
         if (!param->trained) continue;
         for (int64_t b = 0; b < n_blocks(param); b++) sum += *partial++;
-        if (!isfinite(sum)) return vlm_fail(&ctx->error, VLMOE_E_NUMERIC, "the gradient of %s is not finite", param->name);
+        if (!isfinite(sum))
+            return vlm_fail(&ctx->error, VLMOE_E_NUMERIC, "the gradient of %s is not finite",
+                            param->name);
     }
     *out = sqrt(sum);
     return VLMOE_OK;
@@ -49,7 +55,10 @@ static vlmoe_status gradient_norm(vlmoe_context *ctx, double *out)
     double *partial = vlm_arena_take(&ctx->arena, bytes);
     double *host = vlm_alloc(bytes);
     vlmoe_status status = VLMOE_OK;
-    if (!partial || !host) status = vlm_fail(&ctx->error, VLMOE_E_NOMEM, "no memory for the %lld partial sums of the gradient norm", (long long)total);
+    if (!partial || !host)
+        status =
+            vlm_fail(&ctx->error, VLMOE_E_NOMEM,
+                     "no memory for the %lld partial sums of the gradient norm", (long long)total);
     if (!status) status = take_partials(ctx, total, partial, host);
     if (!status) status = add_partials(ctx, host, out); /* without data: zeros */
     vlm_free(host);
@@ -57,16 +66,26 @@ static vlmoe_status gradient_norm(vlmoe_context *ctx, double *out)
     return status;
 }
 
-static vlmoe_status step_param(vlmoe_context *ctx, const vlm_param *param, const vlm_adamw_opts *opts, int64_t step, double grad_scale)
+static vlmoe_status step_param(vlmoe_context *ctx, const vlm_param *param,
+                               const vlm_adamw_opts *opts, int64_t step, double grad_scale)
 {
     size_t wide_bytes = vlm_dtype_bytes(ctx->wide);
     char *moments = ctx->moments;
     bool has_own_copy = param->has_copy && param->copy != param->tensor.data;
-    const vlmk_adamw_args args = {.n = vlm_param_elements(param), .param = param->tensor.data, .grad = param->grad,
-                                  .m = moments + (size_t)param->at * wide_bytes, .v = moments + (size_t)(ctx->n_elements + param->at) * wide_bytes,
-                                  .copy = has_own_copy ? param->copy : NULL, .copy_dtype = ctx->compute, .lr = opts->lr * param->lr_scale,
-                                  .beta1 = opts->beta1, .beta2 = opts->beta2, .eps = opts->eps, .decay = param->decays ? opts->weight_decay : 0.0,
-                                  .correction1 = 1.0 - pow(opts->beta1, (double)step), .correction2 = 1.0 - pow(opts->beta2, (double)step),
+    const vlmk_adamw_args args = {.n = vlm_param_elements(param),
+                                  .param = param->tensor.data,
+                                  .grad = param->grad,
+                                  .m = moments + (size_t)param->at * wide_bytes,
+                                  .v = moments + (size_t)(ctx->n_elements + param->at) * wide_bytes,
+                                  .copy = has_own_copy ? param->copy : NULL,
+                                  .copy_dtype = ctx->compute,
+                                  .lr = opts->lr * param->lr_scale,
+                                  .beta1 = opts->beta1,
+                                  .beta2 = opts->beta2,
+                                  .eps = opts->eps,
+                                  .decay = param->decays ? opts->weight_decay : 0.0,
+                                  .correction1 = 1.0 - pow(opts->beta1, (double)step),
+                                  .correction2 = 1.0 - pow(opts->beta2, (double)step),
                                   .grad_scale = grad_scale};
     return VLM_KERNEL(ctx, adamw, &args);
 }
@@ -74,13 +93,18 @@ static vlmoe_status step_param(vlmoe_context *ctx, const vlm_param *param, const
 static vlmoe_status check_opts(vlmoe_context *ctx, const vlm_adamw_opts *o, int64_t step)
 {
     bool betas_fit = o->beta1 >= 0.0 && o->beta1 < 1.0 && o->beta2 >= 0.0 && o->beta2 < 1.0;
-    bool rest_fits = isfinite(o->lr) && o->eps >= 0.0 && o->weight_decay >= 0.0 && o->clip >= 0.0 && isfinite(o->grad_scale);
+    bool rest_fits = isfinite(o->lr) && o->eps >= 0.0 && o->weight_decay >= 0.0 && o->clip >= 0.0 &&
+                     isfinite(o->grad_scale);
     if (step >= 1 && betas_fit && rest_fits) return VLMOE_OK;
-    return vlm_fail(&ctx->error, VLMOE_E_ARG, "AdamW step %lld with lr %g, betas %g and %g, eps %g, decay %g, clip %g, gradient scale %g", (long long)step,
-                    o->lr, o->beta1, o->beta2, o->eps, o->weight_decay, o->clip, o->grad_scale);
+    return vlm_fail(
+        &ctx->error, VLMOE_E_ARG,
+        "AdamW step %lld with lr %g, betas %g and %g, eps %g, decay %g, clip %g, gradient scale %g",
+        (long long)step, o->lr, o->beta1, o->beta2, o->eps, o->weight_decay, o->clip,
+        o->grad_scale);
 }
 
-vlmoe_status vlm_adamw_apply(vlmoe_context *ctx, const vlm_adamw_opts *opts, int64_t step, double *grad_norm)
+vlmoe_status vlm_adamw_apply(vlmoe_context *ctx, const vlm_adamw_opts *opts, int64_t step,
+                             double *grad_norm)
 {
     double norm;
     vlm_ctx_error(ctx);
@@ -97,12 +121,20 @@ vlmoe_status vlm_adamw_apply(vlmoe_context *ctx, const vlm_adamw_opts *opts, int
     return VLMOE_OK;
 }
 
-vlmoe_status vlmoe_adamw_step(vlmoe_context *ctx, const vlmoe_adamw_params *params, int64_t step, double *grad_norm)
+vlmoe_status vlmoe_adamw_step(vlmoe_context *ctx, const vlmoe_adamw_params *params, int64_t step,
+                              double *grad_norm)
 {
     if (params->struct_size != sizeof *params)
-        return vlm_fail(vlm_ctx_error(ctx), VLMOE_E_ARG, "struct_size of vlmoe_adamw_params is %zu, expected %zu: start from VLMOE_ADAMW_PARAMS",
-                        params->struct_size, sizeof *params);
-    const vlm_adamw_opts opts = {.lr = params->lr, .beta1 = params->beta1, .beta2 = params->beta2, .eps = params->eps,
-                                 .weight_decay = params->weight_decay, .clip = params->clip, .grad_scale = params->grad_scale};
+        return vlm_fail(
+            vlm_ctx_error(ctx), VLMOE_E_ARG,
+            "struct_size of vlmoe_adamw_params is %zu, expected %zu: start from VLMOE_ADAMW_PARAMS",
+            params->struct_size, sizeof *params);
+    const vlm_adamw_opts opts = {.lr = params->lr,
+                                 .beta1 = params->beta1,
+                                 .beta2 = params->beta2,
+                                 .eps = params->eps,
+                                 .weight_decay = params->weight_decay,
+                                 .clip = params->clip,
+                                 .grad_scale = params->grad_scale};
     return vlm_adamw_apply(ctx, &opts, step, grad_norm);
 }

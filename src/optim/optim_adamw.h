@@ -13,6 +13,7 @@ typedef struct vlm_adamw_opts {
 /* One step over every trained parameter: its lr_scale times the rate, decay where it decays. step counts from 1. grad_norm (NULL
  * allowed) is the norm before clipping; 0 on a device without data.
  * Errors: ARG, NUMERIC (a gradient is not finite; nothing changed), NOMEM, DEVICE. */
-vlmoe_status vlm_adamw_apply(vlmoe_context *ctx, const vlm_adamw_opts *opts, int64_t step, double *grad_norm);
+vlmoe_status vlm_adamw_apply(vlmoe_context *ctx, const vlm_adamw_opts *opts, int64_t step,
+                             double *grad_norm);
 
 #endif

@@ -5,24 +5,36 @@
 size_t vlm_dtype_bytes(vlmoe_dtype dtype)
 {
     switch (dtype) {
-    case VLMOE_F32: return 4;
-    case VLMOE_BF16: return 2;
-    case VLMOE_I32: return 4;
-    case VLMOE_U8: return 1;
-    case VLMOE_F64: return 8;
-    default: return 0;
+    case VLMOE_F32:
+        return 4;
+    case VLMOE_BF16:
+        return 2;
+    case VLMOE_I32:
+        return 4;
+    case VLMOE_U8:
+        return 1;
+    case VLMOE_F64:
+        return 8;
+    default:
+        return 0;
     }
 }
 
 const char *vlm_dtype_name(vlmoe_dtype dtype)
 {
     switch (dtype) {
-    case VLMOE_F32: return "f32";
-    case VLMOE_BF16: return "bf16";
-    case VLMOE_I32: return "i32";
-    case VLMOE_U8: return "u8";
-    case VLMOE_F64: return "f64";
-    default: return "unknown";
+    case VLMOE_F32:
+        return "f32";
+    case VLMOE_BF16:
+        return "bf16";
+    case VLMOE_I32:
+        return "i32";
+    case VLMOE_U8:
+        return "u8";
+    case VLMOE_F64:
+        return "f64";
+    default:
+        return "unknown";
     }
 }
 
@@ -57,7 +69,8 @@ const char *vlm_shape_text(const vlmoe_tensor *t, char text[VLM_SHAPE_TEXT])
 {
     int used = snprintf(text, VLM_SHAPE_TEXT, "[");
     for (int i = 0; i < t->rank && used < VLM_SHAPE_TEXT; i++)
-        used += snprintf(text + used, (size_t)(VLM_SHAPE_TEXT - used), i ? ", %lld" : "%lld", (long long)t->dim[i]);
+        used += snprintf(text + used, (size_t)(VLM_SHAPE_TEXT - used), i ? ", %lld" : "%lld",
+                         (long long)t->dim[i]);
     if (used < VLM_SHAPE_TEXT) snprintf(text + used, (size_t)(VLM_SHAPE_TEXT - used), "]");
     return text;
 }

@@ -18,7 +18,8 @@ struct vlm_device {
     double flops;
 };
 
-static void run_parallel(void *pool, void (*fn)(void *arg, int64_t tile, int worker), void *arg, int64_t n_tiles)
+static void run_parallel(void *pool, void (*fn)(void *arg, int64_t tile, int worker), void *arg,
+                         int64_t n_tiles)
 {
     vlm_team_run(pool, fn, arg, n_tiles);
 }
@@ -34,14 +35,20 @@ static void cpu_close(vlm_device *dev)
 static vlmoe_status cpu_open(const vlm_device_params *params, vlm_device **out, vlmoe_error *error)
 {
     int n_threads = params->n_threads ? params->n_threads : vlm_cores_allowed();
-    if (params->index != 0) return vlm_fail(error, VLMOE_E_ARG, "the cpu device has index 0 only, not %d", params->index);
-    if (n_threads < 0) return vlm_fail(error, VLMOE_E_ARG, "n_threads is %d, expected 0 (all cores) or more", n_threads);
+    if (params->index != 0)
+        return vlm_fail(error, VLMOE_E_ARG, "the cpu device has index 0 only, not %d",
+                        params->index);
+    if (n_threads < 0)
+        return vlm_fail(error, VLMOE_E_ARG, "n_threads is %d, expected 0 (all cores) or more",
+                        n_threads);
     vlm_device *dev = vlm_alloc(sizeof *dev);
     if (!dev) return vlm_fail(error, VLMOE_E_NOMEM, "no memory for a cpu device");
     vlmoe_status status = vlm_team_create(n_threads, &dev->team, error);
     if (!status) {
         dev->state = vlmk_cpu_state_create(n_threads);
-        if (!dev->state) status = vlm_fail(error, VLMOE_E_NOMEM, "no memory for the cpu kernels of %d threads", n_threads);
+        if (!dev->state)
+            status = vlm_fail(error, VLMOE_E_NOMEM, "no memory for the cpu kernels of %d threads",
+                              n_threads);
     }
     if (status) {
         cpu_close(dev);
@@ -50,7 +57,8 @@ static vlmoe_status cpu_open(const vlm_device_params *params, vlm_device **out, 
     dev->table = vlmk_cpu_select(&dev->isa);
     vlmk_cpu_env_init(&dev->env, dev->state, dev->team, n_threads, run_parallel);
     dev->env.flops = &dev->flops;
-    vlm_logf(params->log, VLMOE_LOG_INFO, "backend", "cpu: %d threads, %s, oneDNN %s", n_threads, dev->isa, vlmk_cpu_dnnl_version());
+    vlm_logf(params->log, VLMOE_LOG_INFO, "backend", "cpu: %d threads, %s, oneDNN %s", n_threads,
+             dev->isa, vlmk_cpu_dnnl_version());
     *out = dev;
     return VLMOE_OK;
 }
@@ -71,9 +79,12 @@ static block_header *header_of(void *ptr)
 static void *map_large(size_t bytes)
 {
     size_t total = bytes + PAGE;
-    char *start = mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    char *start = mmap(NULL, total, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (start == MAP_FAILED) return NULL;
-    if (bytes >= HUGE_BYTES) (void)madvise(start, total, MADV_HUGEPAGE); /* fewer page faults; a refusal costs only speed */
+    if (bytes >= HUGE_BYTES)
+        (void)madvise(start, total,
+                      MADV_HUGEPAGE); /* fewer page faults; a refusal costs only speed */
     *header_of(start + PAGE) = (block_header){.start = start, .mapped_bytes = total};
     return start + PAGE;
 }
@@ -87,12 +98,14 @@ static void *take_small(size_t bytes)
     return start + HEAP_PAD;
 }
 
-static vlmoe_status cpu_alloc(vlm_device *dev, vlm_memory_kind kind, size_t bytes, void **out, vlmoe_error *error)
+static vlmoe_status cpu_alloc(vlm_device *dev, vlm_memory_kind kind, size_t bytes, void **out,
+                              vlmoe_error *error)
 {
     (void)dev, (void)kind; /* pinned memory is a matter of accelerators */
     void *ptr = NULL;
     if (bytes < SIZE_MAX / 2) ptr = bytes < LARGE_BYTES ? take_small(bytes) : map_large(bytes);
-    if (!ptr) return vlm_fail(error, VLMOE_E_NOMEM, "the system refused %zu bytes of memory", bytes);
+    if (!ptr)
+        return vlm_fail(error, VLMOE_E_NOMEM, "the system refused %zu bytes of memory", bytes);
     *out = ptr;
     return VLMOE_OK;
 }

@@ -14,7 +14,8 @@ static const uintptr_t FIRST_ADDRESS = (uintptr_t)1 << 56;
 
 static double linear_work(int64_t M, int64_t N, int64_t K)
 {
-    return 2.0 * (double)M * (double)N * (double)K; /* grouped: M bounds the rows, whose split is not known */
+    return 2.0 * (double)M * (double)N *
+           (double)K; /* grouped: M bounds the rows, whose split is not known */
 }
 
 static double linear_fwd_work(const vlmk_linear_fwd_args *a)
@@ -36,7 +37,8 @@ static double linear_dw_work(const vlmk_linear_dw_args *a)
 static double attention_work(const vlmk_attention_args *a)
 {
     double products = a->dq ? 5.0 : 2.0;
-    return 2.0 * products * (double)a->n_seq * (double)a->H * (double)a->head_dim * (double)a->max_q * (double)a->max_kv;
+    return 2.0 * products * (double)a->n_seq * (double)a->H * (double)a->head_dim *
+           (double)a->max_q * (double)a->max_kv;
 }
 
 static double no_work(const void *args)
@@ -45,7 +47,7 @@ static double no_work(const void *args)
     return 0.0;
 }
 
-#define WORK(args)                                     \
+#define WORK(args)                                                                                 \
     _Generic((args),                                   \
         const vlmk_linear_fwd_args *: linear_fwd_work, \
         const vlmk_linear_dx_args *: linear_dx_work,   \
@@ -53,11 +55,11 @@ static double no_work(const void *args)
         const vlmk_attention_args *: attention_work,   \
         default: no_work)(args)
 
-#define VLMK_KERNEL(name)                                                   \
-    static int meta_##name(vlmk_env *env, const vlmk_##name##_args *args)   \
-    {                                                                       \
-        *env->flops += WORK(args);                                          \
-        return VLMOE_OK;                                                    \
+#define VLMK_KERNEL(name)                                                                          \
+    static int meta_##name(vlmk_env *env, const vlmk_##name##_args *args)                          \
+    {                                                                                              \
+        *env->flops += WORK(args);                                                                 \
+        return VLMOE_OK;                                                                           \
     }
 #include "kernels.def"
 #undef VLMK_KERNEL
@@ -85,10 +87,13 @@ static void meta_close(vlm_device *dev)
     vlm_free(dev);
 }
 
-static vlmoe_status meta_alloc(vlm_device *dev, vlm_memory_kind kind, size_t bytes, void **out, vlmoe_error *error)
+static vlmoe_status meta_alloc(vlm_device *dev, vlm_memory_kind kind, size_t bytes, void **out,
+                               vlmoe_error *error)
 {
     (void)kind;
-    if (bytes > SIZE_MAX / 4) return vlm_fail(error, VLMOE_E_NOMEM, "%zu bytes are more than an address can count", bytes);
+    if (bytes > SIZE_MAX / 4)
+        return vlm_fail(error, VLMOE_E_NOMEM, "%zu bytes are more than an address can count",
+                        bytes);
     *out = (void *)dev->next;
     dev->next += vlm_round_up(bytes, 256);
     return VLMOE_OK;
