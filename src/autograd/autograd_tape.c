@@ -33,7 +33,7 @@ void vlmoe_tape_end(vlmoe_tape *tape)
     vlmoe_context *ctx = tape->ctx;
     ctx->tape = NULL;
     vlm_arena_reset(&ctx->arena);
-    vlm_arena_reset(&ctx->host_arena); /* holds the tape itself */
+    vlm_arena_rewind(&ctx->host_arena, 0); /* holds the tape itself */
 }
 
 vlmoe_status vlmoe_tape_status(const vlmoe_tape *tape)
