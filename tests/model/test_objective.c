@@ -6,6 +6,7 @@
 #include "harness.h"
 #include "objective.h"
 #include "test_model.h"
+#include "vlmoe/ops.h"
 
 typedef struct fixture {
     vlmoe_config *config;
@@ -209,4 +210,38 @@ TEST(route_statistics_agree_with_the_decisions)
         CHECK_CLOSE(s->losses[VLMK_LOSS_IMPORTANCE], importance, 1e-15);
     }
     fixture_free(&f);
+}
+
+/* Eight samples, random targets: a model that learns at all can know them by heart. */
+TEST(eight_samples_are_learnt_by_heart)
+{
+    vlmoe_config *config =
+        test_tiny_config("model.drop_path=0;model.init_std=0.1;moe.capacity_factor=2");
+    vlmoe_context *ctx = test_context("cpu", VLMOE_F32, 1);
+    vlm_mome *model = test_tiny_model(ctx, config);
+    test_group g = test_group_make(config, 3, 2, 3);
+    vlmoe_adamw_params adam = VLMOE_ADAMW_PARAMS;
+    vlm_part_metrics m = {0};
+    adam.lr = 1e-2;
+    adam.clip = 1.0;
+    for (int64_t step = 1; step <= 120; step++) {
+        vlmoe_tape *tape = NULL;
+        vlm_masked masked;
+        CHECK_STATUS(vlmoe_tape_begin(ctx, VLMOE_TRAIN, &tape), VLMOE_OK);
+        vlm_tape_place(tape, step, 0);
+        vlm_masked_record(tape, model, config, &g.group, g.codes, &masked);
+        CHECK_STATUS_E(vlm_masked_metrics(tape, &masked, &m), VLMOE_OK, &ctx->error);
+        CHECK_STATUS(vlmoe_tape_backward(tape, 1.0), VLMOE_OK);
+        vlmoe_tape_end(tape);
+        CHECK_STATUS(vlmoe_adamw_step(ctx, &adam, step, NULL), VLMOE_OK);
+        CHECK_STATUS(vlmoe_grad_zero(ctx), VLMOE_OK);
+    }
+    for (int p = 0; p < VLM_N_PARTS; p++) {
+        CHECK(m.n[p] > 0 && m.correct[p] == 1.0);
+        CHECK(m.loss[p] < 0.1);
+    }
+    test_group_free(&g);
+    vlm_mome_destroy(model);
+    vlmoe_context_destroy(ctx);
+    vlmoe_config_destroy(config);
 }

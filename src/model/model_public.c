@@ -1,0 +1,179 @@
+/* The encoder behind include/vlmoe/model.h: one PREDICT recording per call, results as f32 on
+ * the host. */
+#include "model_mome.h"
+#include "vlmoe/model.h"
+
+struct vlmoe_model {
+    vlmoe_context *ctx; /* borrowed */
+    vlm_mome *mome;
+    int64_t width, patches;
+};
+
+vlmoe_status vlmoe_model_create(vlmoe_context *ctx, const vlmoe_config *config, int64_t n_words,
+                                int64_t n_codes, vlmoe_model **out)
+{
+    vlmoe_model *model = vlm_alloc(sizeof *model);
+    if (!model) return vlm_fail(vlm_ctx_error(ctx), VLMOE_E_NOMEM, "no memory for a model");
+    int64_t side = config->model.image_size / config->model.patch;
+    *model = (vlmoe_model){.ctx = ctx, .width = config->model.width, .patches = side * side};
+    vlmoe_status st = vlm_mome_create(ctx, config, n_words, n_codes, &model->mome);
+    if (st) {
+        vlm_free(model);
+        return st;
+    }
+    *out = model;
+    return VLMOE_OK;
+}
+
+void vlmoe_model_destroy(vlmoe_model *model)
+{
+    if (!model) return;
+    vlm_mome_destroy(model->mome);
+    vlm_free(model);
+}
+
+vlmoe_status vlmoe_model_init(vlmoe_model *model)
+{
+    return vlm_ctx_init_params(model->ctx);
+}
+
+int64_t vlmoe_model_width(const vlmoe_model *model)
+{
+    return model->width;
+}
+
+int64_t vlmoe_model_patches(const vlmoe_model *model)
+{
+    return model->patches;
+}
+
+/* Begin a recording and encode. On failure no recording is open. */
+static vlmoe_status encode(vlmoe_model *model, const vlmoe_model_inputs *in, vlmoe_tape **tape,
+                           vlm_mome_output *out)
+{
+    if (in->struct_size != sizeof *in)
+        return vlm_fail(
+            vlm_ctx_error(model->ctx), VLMOE_E_ARG,
+            "vlmoe_model_inputs has size %zu, expected %zu: start from VLMOE_MODEL_INPUTS",
+            in->struct_size, sizeof *in);
+    vlm_mome_inputs inputs = {.n_images = in->n_images,
+                              .n_texts = in->n_texts,
+                              .n_pairs = in->n_pairs,
+                              .pixels = in->pixels,
+                              .patch_mask = in->patch_mask,
+                              .token = in->token,
+                              .text_offset = in->text_offset};
+    VLM_TRY(vlmoe_tape_begin(model->ctx, VLMOE_PREDICT, tape));
+    vlm_mome_encode(*tape, model->mome, &inputs, false, out);
+    vlmoe_status st = vlmoe_tape_status(*tape);
+    if (st) vlmoe_tape_end(*tape);
+    return st;
+}
+
+/* One vector from the hidden rows first .. first+count-1. */
+static void pool_rows(vlmoe_pool pool, const double *hidden, int64_t D, int64_t count, float *out)
+{
+    int64_t skip = pool == VLMOE_POOL_MEAN && count > 1 ? 1 : 0;
+    int64_t n = pool == VLMOE_POOL_CLS ? 1 : count - skip;
+    for (int64_t c = 0; c < D; c++) {
+        double sum = 0.0;
+        for (int64_t r = skip; r < skip + n; r++) sum += hidden[r * D + c];
+        out[c] = (float)(sum / (double)n);
+    }
+}
+
+vlmoe_status vlmoe_model_embed(vlmoe_model *model, const vlmoe_model_inputs *inputs,
+                               vlmoe_pool pool, float *out)
+{
+    vlmoe_tape *tape = NULL;
+    vlm_mome_output encoded;
+    VLM_TRY(encode(model, inputs, &tape, &encoded));
+    const vlm_mome_rows *rows = &encoded.rows;
+    int64_t D = model->width, n_pictures = inputs->n_images + inputs->n_pairs,
+            n_texts = inputs->n_pairs + inputs->n_texts;
+    double *hidden = vlm_alloc_array((size_t)(rows->n_rows * D), sizeof *hidden);
+    vlmoe_status st = hidden ? VLMOE_OK
+                             : vlm_fail(&model->ctx->error, VLMOE_E_NOMEM,
+                                        "no memory for %lld rows", (long long)rows->n_rows);
+    if (!st) st = vlm_download_wide(model->ctx, encoded.hidden->data, rows->n_rows * D, hidden);
+    if (st) goto done;
+    for (int64_t i = 0; i < n_pictures; i++)
+        pool_rows(pool, hidden + i * (1 + rows->patches) * D, D, 1 + rows->patches, out + i * D);
+    for (int64_t j = 0; j < n_texts; j++) {
+        int64_t first = inputs->text_offset[j], count = inputs->text_offset[j + 1] - first;
+        pool_rows(pool, hidden + (rows->text_begin + first) * D, D, count,
+                  out + (n_pictures + j) * D);
+    }
+done:
+    vlm_free(hidden);
+    vlmoe_tape_end(tape);
+    return st;
+}
+
+/* Logits of a head at rows of the encoded group. */
+typedef vlmoe_tensor *(*head_fn)(vlmoe_tape *tape, const vlm_mome *model, vlmoe_tensor *x);
+
+static vlmoe_status read_head(vlmoe_tape *tape, const vlmoe_model *model, head_fn head,
+                              vlmoe_tensor *hidden, int64_t n, const int32_t *row, float *out)
+{
+    const int32_t *d_row = vlm_tape_upload(tape, row, (size_t)n * sizeof *row);
+    if (!d_row) return vlmoe_tape_status(tape);
+    vlmoe_tensor *x = vlm_gather_sum(tape, 1, &hidden, &d_row, n, model->ctx->compute);
+    vlmoe_tensor *logits = head(tape, model->mome, x);
+    VLM_TRY(vlmoe_tape_status(tape));
+    double *wide = vlm_alloc_array((size_t)vlm_count(logits), sizeof *wide);
+    if (!wide)
+        return vlm_fail(&model->ctx->error, VLMOE_E_NOMEM, "no memory for %lld logits",
+                        (long long)vlm_count(logits));
+    vlmoe_status st = vlm_download_wide(model->ctx, logits->data, vlm_count(logits), wide);
+    for (int64_t i = 0; i < vlm_count(logits) && !st; i++) out[i] = (float)wide[i];
+    vlm_free(wide);
+    return st;
+}
+
+/* The row of a place: words by token, patches by picture * P + patch. */
+static int64_t row_of(const vlm_mome_rows *rows, bool is_word, int64_t at)
+{
+    return is_word ? rows->text_begin + at
+                   : at / rows->patches * (1 + rows->patches) + 1 + at % rows->patches;
+}
+
+static vlmoe_status predict(vlmoe_model *model, const vlmoe_model_inputs *inputs, bool is_word,
+                            int64_t n, const int64_t *at, float *out)
+{
+    vlmoe_tape *tape = NULL;
+    vlm_mome_output encoded;
+    if (n < 1)
+        return n ? vlm_fail(vlm_ctx_error(model->ctx), VLMOE_E_ARG, "%lld places to predict at",
+                            (long long)n)
+                 : VLMOE_OK;
+    VLM_TRY(encode(model, inputs, &tape, &encoded));
+    int64_t limit =
+        is_word ? encoded.rows.n_text : (inputs->n_images + inputs->n_pairs) * model->patches;
+    int32_t *row = vlm_tape_host(tape, (size_t)n * sizeof *row);
+    vlmoe_status st = vlmoe_tape_status(tape);
+    for (int64_t i = 0; i < n && !st; i++) {
+        if (at[i] < 0 || at[i] >= limit)
+            st = vlm_fail(&model->ctx->error, VLMOE_E_ARG,
+                          "place %lld to predict at is %lld, expected 0 to %lld", (long long)i,
+                          (long long)at[i], (long long)limit - 1);
+        else row[i] = (int32_t)row_of(&encoded.rows, is_word, at[i]);
+    }
+    if (!st)
+        st = read_head(tape, model, is_word ? vlm_mome_word_logits : vlm_mome_code_logits,
+                       encoded.hidden, n, row, out);
+    vlmoe_tape_end(tape);
+    return st;
+}
+
+vlmoe_status vlmoe_model_word_logits(vlmoe_model *model, const vlmoe_model_inputs *inputs,
+                                     int64_t n, const int64_t *at, float *out)
+{
+    return predict(model, inputs, true, n, at, out);
+}
+
+vlmoe_status vlmoe_model_code_logits(vlmoe_model *model, const vlmoe_model_inputs *inputs,
+                                     int64_t n, const int64_t *at, float *out)
+{
+    return predict(model, inputs, false, n, at, out);
+}
