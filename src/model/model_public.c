@@ -110,32 +110,42 @@ done:
     return st;
 }
 
-/* Logits of a head at rows of the encoded group. */
-typedef vlmoe_tensor *(*head_fn)(vlmoe_tape *tape, const vlm_mome *model, vlmoe_tensor *x);
-
-static vlmoe_status read_head(vlmoe_tape *tape, const vlmoe_model *model, head_fn head,
-                              vlmoe_tensor *hidden, int64_t n, const int32_t *row, float *out)
+/* Logits of a head for rows x [n, D], to the host. */
+static vlmoe_status read_head(vlmoe_tape *tape, const vlmoe_model *model, bool is_word,
+                              vlmoe_tensor *x, float *out)
 {
-    const int32_t *d_row = vlm_tape_upload(tape, row, (size_t)n * sizeof *row);
-    if (!d_row) return vlmoe_tape_status(tape);
-    vlmoe_tensor *x = vlm_gather_sum(tape, 1, &hidden, &d_row, n, model->ctx->compute);
-    vlmoe_tensor *logits = head(tape, model->mome, x);
+    vlmoe_tensor *logits = is_word ? vlm_mome_word_logits(tape, model->mome, x)
+                                   : vlm_mome_code_logits(tape, model->mome, x);
     VLM_TRY(vlmoe_tape_status(tape));
-    double *wide = vlm_alloc_array((size_t)vlm_count(logits), sizeof *wide);
+    int64_t n = vlm_count(logits);
+    double *wide = vlm_alloc_array((size_t)n, sizeof *wide);
     if (!wide)
         return vlm_fail(&model->ctx->error, VLMOE_E_NOMEM, "no memory for %lld logits",
-                        (long long)vlm_count(logits));
-    vlmoe_status st = vlm_download_wide(model->ctx, logits->data, vlm_count(logits), wide);
-    for (int64_t i = 0; i < vlm_count(logits) && !st; i++) out[i] = (float)wide[i];
+                        (long long)n);
+    vlmoe_status st = vlm_download_wide(model->ctx, logits->data, n, wide);
+    for (int64_t i = 0; i < n && !st; i++) out[i] = (float)wide[i];
     vlm_free(wide);
     return st;
 }
 
-/* The row of a place: words by token, patches by picture * P + patch. */
-static int64_t row_of(const vlm_mome_rows *rows, bool is_word, int64_t at)
+/* Hidden rows of n places [n, D]: words by token, patches by picture * P + patch. */
+static vlmoe_tensor *gather_places(vlmoe_tape *tape, vlm_mome_output *encoded, bool is_word,
+                                   int64_t n, const int64_t *at)
 {
-    return is_word ? rows->text_begin + at
-                   : at / rows->patches * (1 + rows->patches) + 1 + at % rows->patches;
+    const vlm_mome_rows *rows = &encoded->rows;
+    int64_t P = rows->patches, limit = is_word ? rows->n_text : rows->n_vision / (1 + P) * P;
+    int32_t *row = vlm_tape_host(tape, (size_t)n * sizeof *row);
+    vlm_tape_where(tape, "");
+    for (int64_t i = 0; row && i < n; i++) {
+        if (at[i] < 0 || at[i] >= limit)
+            return vlm_poison(tape, VLMOE_E_ARG,
+                              "place %lld to predict at is %lld, expected 0 to %lld", (long long)i,
+                              (long long)at[i], (long long)limit - 1);
+        row[i] =
+            (int32_t)(is_word ? rows->text_begin + at[i] : at[i] / P * (1 + P) + 1 + at[i] % P);
+    }
+    const int32_t *d_row = row ? vlm_tape_upload(tape, row, (size_t)n * sizeof *row) : NULL;
+    return d_row ? vlm_gather_sum(tape, 1, &encoded->hidden, &d_row, n, tape->ctx->compute) : NULL;
 }
 
 static vlmoe_status predict(vlmoe_model *model, const vlmoe_model_inputs *inputs, bool is_word,
@@ -143,25 +153,13 @@ static vlmoe_status predict(vlmoe_model *model, const vlmoe_model_inputs *inputs
 {
     vlmoe_tape *tape = NULL;
     vlm_mome_output encoded;
-    if (n < 1)
-        return n ? vlm_fail(vlm_ctx_error(model->ctx), VLMOE_E_ARG, "%lld places to predict at",
-                            (long long)n)
-                 : VLMOE_OK;
+    if (n == 0) return VLMOE_OK;
+    if (n < 0)
+        return vlm_fail(vlm_ctx_error(model->ctx), VLMOE_E_ARG, "%lld places to predict at",
+                        (long long)n);
     VLM_TRY(encode(model, inputs, &tape, &encoded));
-    int64_t limit =
-        is_word ? encoded.rows.n_text : (inputs->n_images + inputs->n_pairs) * model->patches;
-    int32_t *row = vlm_tape_host(tape, (size_t)n * sizeof *row);
-    vlmoe_status st = vlmoe_tape_status(tape);
-    for (int64_t i = 0; i < n && !st; i++) {
-        if (at[i] < 0 || at[i] >= limit)
-            st = vlm_fail(&model->ctx->error, VLMOE_E_ARG,
-                          "place %lld to predict at is %lld, expected 0 to %lld", (long long)i,
-                          (long long)at[i], (long long)limit - 1);
-        else row[i] = (int32_t)row_of(&encoded.rows, is_word, at[i]);
-    }
-    if (!st)
-        st = read_head(tape, model, is_word ? vlm_mome_word_logits : vlm_mome_code_logits,
-                       encoded.hidden, n, row, out);
+    vlmoe_tensor *x = gather_places(tape, &encoded, is_word, n, at);
+    vlmoe_status st = read_head(tape, model, is_word, x, out);
     vlmoe_tape_end(tape);
     return st;
 }
