@@ -6,12 +6,12 @@
 /* Drawn and uploaded in pieces of this many elements. */
 enum { PIECE = 1 << 14 };
 
-/* Standard normal cut at two deviations: draws outside are thrown away. */
+/* Standard normal cut at one deviation (Bao et al. 2022): draws outside are thrown away. */
 static double cut_normal(vlm_rng *rng)
 {
     double z;
     do z = vlm_rng_normal(rng);
-    while (fabs(z) > 2.0);
+    while (fabs(z) > 1.0);
     return z;
 }
 

@@ -39,7 +39,6 @@ void vlm_arena_init(vlm_arena *arena, void *base, size_t capacity)
     /* Whole units only: then what fits does not depend on where the block lies, and a dry run on
      * meta tells the truth. */
     arena->capacity &= ~(size_t)(VLM_ARENA_ALIGN - 1);
-    poison(arena, 0, arena->capacity);
 }
 
 /* Bytes that a block takes from the arena; false when it does not fit. */
@@ -59,6 +58,14 @@ static void *address(const vlm_arena *arena, size_t offset)
     return (void *)(META_BASE + offset);
 }
 
+/* Open a block and close what follows it. Memory that was never handed out stays as it is: an arena may be a reserve of many
+ * gigabytes, whose shadow alone would cost seconds. */
+static void fence(const vlm_arena *arena, size_t offset, size_t bytes, size_t need)
+{
+    unpoison(arena, offset, bytes);
+    poison(arena, offset + bytes, need - bytes);
+}
+
 static void note_peak(vlm_arena *arena)
 {
     arena->peak = VLM_MAX(arena->peak, arena->bottom + arena->top);
@@ -71,7 +78,7 @@ void *vlm_arena_take(vlm_arena *arena, size_t bytes)
     size_t offset = arena->bottom;
     arena->bottom += need;
     note_peak(arena);
-    unpoison(arena, offset, bytes);
+    fence(arena, offset, bytes, need);
     return address(arena, offset);
 }
 
@@ -82,7 +89,7 @@ void *vlm_arena_take_top(vlm_arena *arena, size_t bytes)
     arena->top += need;
     note_peak(arena);
     size_t offset = arena->capacity - arena->top;
-    unpoison(arena, offset, bytes);
+    fence(arena, offset, bytes, need);
     return address(arena, offset);
 }
 
@@ -100,7 +107,8 @@ void vlm_arena_rewind(vlm_arena *arena, size_t mark)
 
 void vlm_arena_reset(vlm_arena *arena)
 {
-    poison(arena, 0, arena->capacity);
+    poison(arena, 0, arena->bottom);
+    poison(arena, arena->capacity - arena->top, arena->top);
     arena->bottom = 0;
     arena->top = 0;
 }

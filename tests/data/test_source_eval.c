@@ -268,9 +268,6 @@ TEST(source_open_errors_name_keys)
         VLMOE_E_IO);
     CHECK_HAS(error.text, "data.val_images: ");
     CHECK_HAS(error.text, "/no/such/folder");
-    CHECK_STATUS(open_fails(VLM_SOURCE_TRAIN, KEYS("data.max_pixels=1000000000"), spm, &error),
-                 VLMOE_E_ARG);
-    CHECK_HAS(error.text, "data.max_pixels");
     CHECK_STATUS(open_fails(VLM_SOURCE_TRAIN,
                             KEYS("data.texts_per_group=1000000", "model.text_len=65536"), spm,
                             &error),
