@@ -1,5 +1,6 @@
-/* The CPU kernels as a device sees them: which tables this machine can run, and the state a device owns for them (scratch memory and
- * oneDNN's primitives). A table's kernels find that state in env->device. */
+/* The CPU kernels as a device sees them: which tables this machine can run, and the state a
+ * device owns for them (scratch memory and oneDNN's primitives). A table's kernels find that
+ * state in env->device. */
 #ifndef VLMK_CPU_H
 #define VLMK_CPU_H
 
@@ -9,29 +10,38 @@
 extern "C" {
 #endif
 
-/* "base", "avx2", "avx512", "avx512_bf16": the kernels compiled for that instruction set; NULL when this machine or this build lacks
- * it. Numbers may differ in the last bits between sets, never between runs on one. */
+/* "base", "avx2", "avx512", "avx512_bf16": the kernels compiled for that instruction set; NULL
+ * when this machine or this build lacks it. Numbers may differ in the last bits between sets,
+ * never between runs on one. */
 const vlmk_table *vlmk_cpu_named(const char *isa);
-/* The best set for this machine, its name in *isa_name (NULL allowed). Never NULL; reads no environment variable. */
+/* The best set for this machine, its name in *isa_name (NULL allowed). Never NULL; reads no
+ * environment variable. */
 const vlmk_table *vlmk_cpu_select(const char **isa_name);
 
-/* Scratch blocks, product primitives and per-worker streams. One state serves one env at a time; n_workers as in the env. */
+/* Scratch blocks, product primitives and per-worker streams. One state serves one env at a time;
+ * n_workers as in the env. */
 typedef struct vlmk_cpu_state vlmk_cpu_state;
-vlmk_cpu_state *vlmk_cpu_state_create(int n_workers); /* NULL: out of memory, or oneDNN refused an engine */
-void vlmk_cpu_state_destroy(vlmk_cpu_state *state);   /* NULL allowed */
+/* NULL: out of memory, or oneDNN refused an engine. */
+vlmk_cpu_state *vlmk_cpu_state_create(int n_workers);
+void vlmk_cpu_state_destroy(vlmk_cpu_state *state); /* NULL allowed */
 
-/* Fill env for kernels over this state. parallel NULL = tiles run one after the other on the caller (n_workers must be 1). */
+/* Fill env for kernels over this state. parallel NULL = tiles run one after the other on the
+ * caller (n_workers must be 1). */
 void vlmk_cpu_env_init(vlmk_env *env, vlmk_cpu_state *state, void *pool, int n_workers,
-                       void (*parallel)(void *pool, void (*fn)(void *arg, int64_t tile, int worker), void *arg, int64_t n_tiles));
-/* env->scratch: grows on demand, 64-byte aligned, valid until vlmk_cpu_call_done. NULL = out of memory. */
+                       void (*parallel)(void *pool, void (*fn)(void *arg, int64_t tile, int worker),
+                                        void *arg, int64_t n_tiles));
+/* env->scratch: grows on demand, 64-byte aligned, valid until vlmk_cpu_call_done. NULL = out of
+ * memory. */
 void *vlmk_cpu_scratch(vlmk_env *env, size_t bytes);
-/* Call after every kernel call: all scratch is free again but stays allocated, so equal later calls allocate nothing. */
+/* Call after every kernel call: all scratch is free again but stays allocated, so equal later
+ * calls allocate nothing. */
 void vlmk_cpu_call_done(vlmk_env *env);
 size_t vlmk_cpu_scratch_bytes(const vlmk_cpu_state *state); /* held now, for memory reports */
 
 /* "2.6.3": enters checkpoints, since another version may give other bits. */
 const char *vlmk_cpu_dnnl_version(void);
-/* oneDNN's name of what computes [m, k] x [k, n] of dtype (f32 or bf16) into f32, e.g. "brg:avx512_core_bf16"; NULL when it cannot. */
+/* oneDNN's name of what computes [m, k] x [k, n] of dtype (f32 or bf16) into f32, e.g.
+ * "brg:avx512_core_bf16"; NULL when it cannot. */
 const char *vlmk_cpu_dnnl_impl(vlmk_cpu_state *state, int64_t m, int64_t n, int64_t k, int dtype);
 
 #ifdef __cplusplus

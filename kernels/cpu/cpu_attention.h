@@ -1,4 +1,5 @@
-/* What attention's forward and backward share: one sequence's key head as f32 blocks in a worker's scratch. */
+/* What attention's forward and backward share: one sequence's key head as f32 blocks in a
+ * worker's scratch. */
 #ifndef VLMK_CPU_ATTENTION_H
 #define VLMK_CPU_ATTENTION_H
 
@@ -9,14 +10,16 @@ enum { QUERY_BLOCK = 8 * MICRO_ROWS };
 
 /* Sizes of blocks, all rows readable to whole vectors and whole register tiles. */
 typedef struct attention_sizes {
-    int64_t d_pad;    /* head_dim in whole vectors: row length of [.., d] blocks */
-    int64_t kv_pad;   /* max_kv in whole vectors, and at least max_kv in whole MICRO_ROWS: row length of [.., keys] blocks */
+    int64_t d_pad; /* head_dim in whole vectors: row length of [.., d] blocks */
+    /* max_kv in whole vectors and in whole MICRO_ROWS: row length of [.., keys] blocks */
+    int64_t kv_pad;
 } attention_sizes;
 
 static inline attention_sizes sizes_of(const vlmk_attention_args *a)
 {
     return (attention_sizes){.d_pad = vlmk_cpu_round_up(a->head_dim, VL),
-                             .kv_pad = vlmk_cpu_round_up(vlmk_cpu_round_up(a->max_kv, MICRO_ROWS), VL)};
+                             .kv_pad =
+                                 vlmk_cpu_round_up(vlmk_cpu_round_up(a->max_kv, MICRO_ROWS), VL)};
 }
 
 /* One sequence. */
@@ -28,8 +31,11 @@ typedef struct attention_view {
 
 static inline attention_view view_of(const vlmk_attention_args *a, int64_t s)
 {
-    return (attention_view){.a = a, .q_row = a->q_row + a->q_offset[s], .kv_row = a->kv_row + a->kv_offset[s],
-                            .n_q = a->q_offset[s + 1] - a->q_offset[s], .n_kv = a->kv_offset[s + 1] - a->kv_offset[s]};
+    return (attention_view){.a = a,
+                            .q_row = a->q_row + a->q_offset[s],
+                            .kv_row = a->kv_row + a->kv_offset[s],
+                            .n_q = a->q_offset[s + 1] - a->q_offset[s],
+                            .n_kv = a->kv_offset[s + 1] - a->kv_offset[s]};
 }
 
 /* Keys 0 .. n-1 are seen by query i. */
@@ -40,18 +46,26 @@ static inline int64_t n_seen(const attention_view *v, int64_t i)
     return n < 0 ? 0 : n > v->n_kv ? v->n_kv : n;
 }
 
-/* n rows of a head as f32 [n, d_pad], columns past head_dim zero; row i of the block is row[i] of x. Rows up to a whole register tile
+/* Rows row[0 .. n-1] of a tensor whose rows stand `stride` apart, columns of head h. */
+typedef struct head_span {
+    const int32_t *row;
+    int64_t n, stride, h;
+} head_span;
+
+/* A head's rows as f32 [n, d_pad], columns past head_dim zero. Rows up to a whole register tile
  * are cleared. */
-static inline void head_rows(const vlmk_attention_args *a, const void *x, const int32_t *row, int64_t n, int64_t stride, int64_t h,
+static inline void head_rows(const vlmk_attention_args *a, const void *x, head_span span,
                              float *out)
 {
     int64_t d_pad = vlmk_cpu_round_up(a->head_dim, VL);
-    for (int64_t i = 0; i < n; i++) {
-        int64_t from = row[i] * stride + h * a->head_dim;
-        VLMK_BY_DTYPE(a->dtype, VLMK_FOR_LANES(c, m, a->head_dim, store_f32(out + i * d_pad + c, load_at(x, D, from + c, m))));
+    for (int64_t i = 0; i < span.n; i++) {
+        int64_t from = span.row[i] * span.stride + span.h * a->head_dim;
+        VLMK_BY_DTYPE(a->dtype,
+                      VLMK_FOR_LANES(c, m, a->head_dim,
+                                     store_f32(out + i * d_pad + c, load_at(x, D, from + c, m))));
     }
-    int64_t whole = vlmk_cpu_round_up(n, MICRO_ROWS);
-    memset(out + n * d_pad, 0, (size_t)((whole - n) * d_pad) * sizeof *out);
+    int64_t whole = vlmk_cpu_round_up(span.n, MICRO_ROWS);
+    memset(out + span.n * d_pad, 0, (size_t)((whole - span.n) * d_pad) * sizeof *out);
 }
 
 /* in [n, d_pad] to out [d_pad, ld]; columns n up to a whole vector are zero. */
@@ -60,7 +74,8 @@ static inline void head_transpose(const float *in, int64_t n, int64_t d_pad, int
     for (int64_t i = 0; i < n; i += VL)
         for (int64_t d = 0; d < d_pad; d += VL) {
             vu square[VL];
-            for (int r = 0; r < VL; r++) square[r] = i + r < n ? (vu)load_f32(in + (i + r) * d_pad + d) : (vu){0};
+            for (int r = 0; r < VL; r++)
+                square[r] = i + r < n ? (vu)load_f32(in + (i + r) * d_pad + d) : (vu){0};
             vu_transpose(square);
             for (int r = 0; r < VL; r++) store_f32(out + (d + r) * ld + i, (vf)square[r]);
         }

@@ -1,6 +1,7 @@
-/* Matrix products through oneDNN: the only file that knows dnnl.h (2.x and 3.x). A primitive is made for one thread, on the main
- * thread, with scratchpad_mode_user; any number of workers run it at once, each with its own scratchpad, stream and memory objects.
- * Operands are dense, since strided ones make oneDNN choose another implementation, and so other bits. */
+/* Matrix products through oneDNN: the only file that knows dnnl.h (2.x and 3.x). A primitive is
+ * made for one thread, on the main thread, with scratchpad_mode_user; any number of workers run
+ * it at once, each with its own scratchpad, stream and memory objects. Operands are dense, since
+ * strided ones make oneDNN choose another implementation, and so other bits. */
 #include <dnnl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,7 +47,8 @@ struct vlmk_cpu_products {
     vlmk_cpu_mm *bucket[N_BUCKETS];
 };
 
-/* Of the library that runs, which may be newer than the header. The text is the same for every thread that writes its own copy. */
+/* Of the library that runs, which may be newer than the header. The text is the same for every
+ * thread that writes its own copy. */
 const char *vlmk_cpu_dnnl_version(void)
 {
     static _Thread_local char text[32];
@@ -82,12 +84,14 @@ vlmk_cpu_products *vlmk_cpu_products_create(int n_workers)
     products->n_workers = n_workers;
     products->stream = calloc((size_t)n_workers, sizeof *products->stream);
     products->pad = calloc((size_t)n_workers, sizeof *products->pad);
-    if (!products->stream || !products->pad || dnnl_engine_create(&products->engine, dnnl_cpu, 0) != dnnl_success) {
+    if (!products->stream || !products->pad ||
+        dnnl_engine_create(&products->engine, dnnl_cpu, 0) != dnnl_success) {
         vlmk_cpu_products_destroy(products);
         return NULL;
     }
     for (int w = 0; w < n_workers; w++)
-        if (dnnl_stream_create(&products->stream[w], products->engine, dnnl_stream_default_flags) != dnnl_success) {
+        if (dnnl_stream_create(&products->stream[w], products->engine, dnnl_stream_default_flags) !=
+            dnnl_success) {
             vlmk_cpu_products_destroy(products);
             return NULL;
         }
@@ -124,8 +128,9 @@ void vlmk_cpu_products_destroy(vlmk_cpu_products *products)
     free(products);
 }
 
-static dnnl_status_t matmul_desc(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const vlmk_cpu_mm_shape *s,
-                                 dnnl_format_tag_t b_tag, dnnl_primitive_attr_t attr)
+static dnnl_status_t matmul_desc(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
+                                 const vlmk_cpu_mm_shape *s, dnnl_format_tag_t b_tag,
+                                 dnnl_primitive_attr_t attr)
 {
     dnnl_data_type_t type = s->dtype == VLMOE_BF16 ? dnnl_bf16 : dnnl_f32;
     dnnl_dims_t a_dims = {s->m, s->k}, b_dims = {s->k, s->n}, c_dims = {s->m, s->n};
@@ -171,12 +176,13 @@ static dnnl_status_t attributes(int add, dnnl_primitive_attr_t *out)
 
 static layout_view layout_of(const vlmk_cpu_mm *mm, int operand)
 {
-    static const dnnl_query_t query[N_OPERANDS] = {dnnl_query_src_md, dnnl_query_weights_md, dnnl_query_dst_md,
-                                                   dnnl_query_scratchpad_md};
+    static const dnnl_query_t query[N_OPERANDS] = {dnnl_query_src_md, dnnl_query_weights_md,
+                                                   dnnl_query_dst_md, dnnl_query_scratchpad_md};
     return dnnl_primitive_desc_query_md(mm->desc, query[operand], 0);
 }
 
-/* Try one layout of b. A reference implementation is good enough for f32 in plain layout (where nothing else exists), else not. */
+/* Try one layout of b. A reference implementation is good enough for f32 in plain layout (where
+ * nothing else exists), else not. */
 static int try_layout(vlmk_cpu_mm *mm, dnnl_format_tag_t tag, int64_t block, int reference_allowed)
 {
     dnnl_primitive_attr_t attr = NULL;
@@ -201,7 +207,8 @@ static int try_layout(vlmk_cpu_mm *mm, dnnl_format_tag_t tag, int64_t block, int
 static int choose_layout(vlmk_cpu_mm *mm)
 {
     if (mm->shape.dtype == VLMOE_BF16) return try_layout(mm, dnnl_BA16a64b2a, BLOCK_COLUMNS, 0);
-    return try_layout(mm, dnnl_BA16a64b, BLOCK_COLUMNS, 0) || try_layout(mm, dnnl_ab, mm->shape.n, 1);
+    return try_layout(mm, dnnl_BA16a64b, BLOCK_COLUMNS, 0) ||
+           try_layout(mm, dnnl_ab, mm->shape.n, 1);
 }
 
 /* Scratchpads grow here, on the main thread, while no worker runs. */
@@ -227,7 +234,8 @@ static vlmk_cpu_mm *mm_create(vlmk_cpu_products *products, vlmk_cpu_mm_shape sha
     mm->owner = products;
     mm->worker = calloc((size_t)products->n_workers, sizeof *mm->worker);
     int threads = one_thread();
-    int made = mm->worker && choose_layout(mm) && dnnl_primitive_create(&mm->primitive, mm->desc) == dnnl_success;
+    int made = mm->worker && choose_layout(mm) &&
+               dnnl_primitive_create(&mm->primitive, mm->desc) == dnnl_success;
     restore_threads(threads);
     if (made) mm->pad_bytes = dnnl_memory_desc_get_size(layout_of(mm, 3));
     if (made && grow_pads(products, mm->pad_bytes)) return mm;
@@ -271,7 +279,8 @@ const char *vlmk_cpu_mm_impl(const vlmk_cpu_mm *mm)
     return mm->impl;
 }
 
-/* n and k are multiples of the blocks, so b has no padding for oneDNN to clear when a handle is set. */
+/* n and k are multiples of the blocks, so b has no padding for oneDNN to clear when a handle is
+ * set. */
 static dnnl_status_t point(vlmk_cpu_mm *mm, int worker, int operand, const void *data)
 {
     union {
@@ -295,7 +304,10 @@ int vlmk_cpu_mm_run(vlmk_cpu_mm *mm, int worker, const void *a, const void *b, f
                                               {DNNL_ARG_WEIGHTS, memory[1]},
                                               {DNNL_ARG_DST, memory[2]},
                                               {DNNL_ARG_SCRATCHPAD, memory[3]}};
-    if (!status) status = dnnl_primitive_execute(mm->primitive, mm->owner->stream[worker], N_OPERANDS, args);
+    if (!status)
+        status = dnnl_primitive_execute(mm->primitive, mm->owner->stream[worker], N_OPERANDS, args);
     restore_threads(threads);
-    return status == dnnl_success ? VLMOE_OK : status == dnnl_out_of_memory ? VLMOE_E_NOMEM : VLMOE_E_INTERNAL;
+    return status == dnnl_success         ? VLMOE_OK
+           : status == dnnl_out_of_memory ? VLMOE_E_NOMEM
+                                          : VLMOE_E_INTERNAL;
 }

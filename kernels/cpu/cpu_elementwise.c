@@ -1,4 +1,5 @@
-/* One number in, one number out: conversion, axpy, slopes of activations, dropout, pixels to patches. */
+/* One number in, one number out: conversion, axpy, slopes of activations, dropout, pixels to
+ * patches. */
 #include "cpu_kernels.h"
 #include "math_bf16.h"
 #include "math_philox.h"
@@ -55,7 +56,9 @@ static void axpy_tile(void *arg, int64_t tile, int worker)
     const float *src = (const float *)a->src + span.first;
     float *dst = (float *)a->dst + span.first, factor = (float)a->factor;
     if (a->accumulate) {
-#define BODY vf_store(dst + i, VLMOE_F32, n, vf_load(dst + i, VLMOE_F32, n) + factor * vf_load(src + i, VLMOE_F32, n))
+#define BODY                                                                                       \
+    vf_store(dst + i, VLMOE_F32, n,                                                                \
+             vf_load(dst + i, VLMOE_F32, n) + factor * vf_load(src + i, VLMOE_F32, n))
         VLMK_FOR_LANES(i, n, span.end - span.first, BODY);
 #undef BODY
         return;
@@ -82,9 +85,10 @@ VLMK_INLINE vf slope_of(const int act, vf x)
 
 VLMK_INLINE void act_bwd_span(const vlmk_act_bwd_args *a, tile_span span, const int act)
 {
-#define BODY                                                                                                    \
-    store_at(a->dpre, D, span.first + i, n,                                                                     \
-             load_at(a->dy, D, span.first + i, n) * slope_of(act, load_at(a->pre, D, span.first + i, n)))
+#define BODY                                                                                       \
+    store_at(a->dpre, D, span.first + i, n,                                                        \
+             load_at(a->dy, D, span.first + i, n) *                                                \
+                 slope_of(act, load_at(a->pre, D, span.first + i, n)))
     VLMK_BY_DTYPE(a->dtype, VLMK_FOR_LANES(i, n, span.end - span.first, BODY));
 #undef BODY
 }
@@ -95,9 +99,15 @@ static void act_bwd_tile(void *arg, int64_t tile, int worker)
     (void)worker;
     tile_span span = span_of(tile, TILE_ELEMENTS, a->n);
     switch (a->act) {
-    case VLMK_ACT_GELU: act_bwd_span(a, span, VLMK_ACT_GELU); break;
-    case VLMK_ACT_TANH: act_bwd_span(a, span, VLMK_ACT_TANH); break;
-    default: act_bwd_span(a, span, VLMK_ACT_NONE); break;
+    case VLMK_ACT_GELU:
+        act_bwd_span(a, span, VLMK_ACT_GELU);
+        break;
+    case VLMK_ACT_TANH:
+        act_bwd_span(a, span, VLMK_ACT_TANH);
+        break;
+    default:
+        act_bwd_span(a, span, VLMK_ACT_NONE);
+        break;
     }
 }
 
@@ -133,7 +143,8 @@ VLMK_INLINE vq multiply_words(vq a, vq b)
 #endif
 }
 
-/* VL/2 factors, 0 or 1/(1-p), from element i on: math_philox_at in lanes of 64 bits that hold one word each. */
+/* VL/2 factors, 0 or 1/(1-p), from element i on: math_philox_at in lanes of 64 bits that hold
+ * one word each. */
 VLMK_INLINE vf_half dropout_factors(const dropout_job *job, uint64_t i)
 {
     uint32_t k0 = (uint32_t)job->a->key, k1 = (uint32_t)(job->a->key >> 32);
@@ -159,14 +170,15 @@ static void dropout_tile(void *arg, int64_t tile, int worker)
     const vlmk_dropout_args *a = job->a;
     (void)worker;
     tile_span span = span_of(tile, TILE_ELEMENTS, a->n);
-#define BODY                                                                                   \
-    {                                                                                          \
-        vf_half factors[2] = {dropout_factors(job, (uint64_t)(span.first + i)),                \
-                              dropout_factors(job, (uint64_t)(span.first + i) + VL / 2)};      \
-        vf factor;                                                                             \
-        memcpy(&factor, factors, sizeof factor);                                               \
-        vf x = load_at(a->x, D, span.first + i, n);                                            \
-        store_at(a->y, D, span.first + i, n, vf_select((vi)(factor > 0.0f), x * factor, vf_set(0.0f))); \
+#define BODY                                                                                       \
+    {                                                                                              \
+        vf_half factors[2] = {dropout_factors(job, (uint64_t)(span.first + i)),                    \
+                              dropout_factors(job, (uint64_t)(span.first + i) + VL / 2)};          \
+        vf factor;                                                                                 \
+        memcpy(&factor, factors, sizeof factor);                                                   \
+        vf x = load_at(a->x, D, span.first + i, n);                                                \
+        store_at(a->y, D, span.first + i, n,                                                       \
+                 vf_select((vi)(factor > 0.0f), x * factor, vf_set(0.0f)));                        \
     }
     VLMK_BY_DTYPE(a->dtype, VLMK_FOR_LANES(i, n, span.end - span.first, BODY));
 #undef BODY
@@ -174,7 +186,9 @@ static void dropout_tile(void *arg, int64_t tile, int worker)
 
 int VLMK_CPU(dropout)(vlmk_env *env, const vlmk_dropout_args *args)
 {
-    dropout_job job = {.a = args, .least = (uint64_t)ceil(ldexp(args->p, 53)), .factor = (float)(1.0 / (1.0 - args->p))};
+    dropout_job job = {.a = args,
+                       .least = (uint64_t)ceil(ldexp(args->p, 53)),
+                       .factor = (float)(1.0 / (1.0 - args->p))};
     parallel_spans(env, dropout_tile, &job, args->n, TILE_ELEMENTS);
     return VLMOE_OK;
 }
@@ -191,7 +205,9 @@ static void patchify_tile(void *arg, int64_t tile, int worker)
     const vlmk_patchify_args *a = job->a;
     (void)worker;
     int64_t P = a->patch, across = a->width / P, length = 3 * P * P;
-    const uint8_t *rows = a->pixels + tile * P * a->width * 3; /* rows of patches follow each other through all images */
+    const uint8_t *rows =
+        a->pixels +
+        tile * P * a->width * 3; /* rows of patches follow each other through all images */
     for (int64_t px = 0; px < across; px++)
         for (int64_t c = 0; c < 3; c++)
             for (int64_t y = 0; y < P; y++) {
@@ -199,7 +215,8 @@ static void patchify_tile(void *arg, int64_t tile, int worker)
                 int64_t place = (tile * across + px) * length + (c * P + y) * P;
                 for (int64_t x = 0; x < P; x++) {
                     float value = job->value[c][from[x * 3]];
-                    if (a->out_dtype == VLMOE_BF16) ((uint16_t *)a->out)[place + x] = math_bf16_from_f32(value);
+                    if (a->out_dtype == VLMOE_BF16)
+                        ((uint16_t *)a->out)[place + x] = math_bf16_from_f32(value);
                     else ((float *)a->out)[place + x] = value;
                 }
             }
@@ -210,7 +227,8 @@ int VLMK_CPU(patchify)(vlmk_env *env, const vlmk_patchify_args *args)
     if (args->patch < 1) return VLMOE_OK;
     patchify_job job = {.a = args};
     for (int c = 0; c < 3; c++)
-        for (int p = 0; p < 256; p++) job.value[c][p] = (float)((p / 255.0 - args->mean[c]) / args->deviation[c]);
+        for (int p = 0; p < 256; p++)
+            job.value[c][p] = (float)((p / 255.0 - args->mean[c]) / args->deviation[c]);
     vlmk_cpu_parallel(env, patchify_tile, &job, args->B * (args->height / args->patch));
     return VLMOE_OK;
 }

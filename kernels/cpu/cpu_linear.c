@@ -1,13 +1,21 @@
-/* linear_fwd and linear_dx: rows times a packed weight, in tiles of (group, rows, columns), with bias, activation and stores done
- * while a tile is in cache.
+/* linear_fwd and linear_dx: rows times a packed weight, in tiles of (group, rows, columns), with
+ * bias, activation and stores done while a tile is in cache.
  *
- * A tile owns up to ROW_RANGE rows and n_tile columns. Its weight columns are packed once (in the tile, or before for one large
- * group) and used by strips of 64 rows, the last of 1 .. 63. A row's bits depend on neither the strip's size nor its place as long as
- * one implementation computes them; for a few rows oneDNN may choose another (without AMX, say), so such a strip gets zero rows. */
+ * A tile owns n_tile columns of a range of a group's rows. Its weight columns are packed in the
+ * tile (ranges of 1,024 rows), or before all tiles where there is one large group (ranges of 256
+ * that share them), and used by strips of 64 rows, the last of 1 .. 63. A row's bits depend on
+ * neither the strip's size nor its place as long as one implementation computes them; for a few
+ * rows oneDNN may choose another (without AMX, say), so such a strip gets zero rows. */
 #include "cpu_kernels.h"
 #include "cpu_pack.h"
 
-enum { STRIP = 64, MOST_COLUMNS = 256, PACKED_BYTES = 768 << 10, SHARED_RANGE = 256, OWN_RANGE = 1024 };
+enum {
+    STRIP = 64,
+    MOST_COLUMNS = 256,
+    PACKED_BYTES = 768 << 10,
+    SHARED_RANGE = 256,
+    OWN_RANGE = 1024
+};
 
 typedef struct row_range {
     int64_t group, first, rows;
@@ -29,11 +37,11 @@ typedef struct product_job {
     row_range *range;
     void *staged;      /* [M, k_pad] copy of a where a itself will not do, else NULL */
     char *packed;      /* all columns packed, else NULL: each tile packs its own */
-    char *worker_base; /* per worker: result [STRIP, n_tile] f32, a short strip's rows [short_rows, k_pad], packed columns */
+    char *worker_base; /* per worker: result f32, a short strip's rows, packed columns */
     size_t worker_stride;
-    vlmk_cpu_mm *mm[2][STRIP + 1];   /* by full or last tile of columns, and rows */
-    int64_t mm_rows[2][STRIP + 1];   /* rows that product has */
-    int64_t short_rows;              /* the most of those with rows added */
+    vlmk_cpu_mm *mm[2][STRIP + 1]; /* by full or last tile of columns, and rows */
+    int64_t mm_rows[2][STRIP + 1]; /* rows that product has */
+    int64_t short_rows;            /* the most of those with rows added */
     int failed;                    /* status of a product that failed on some worker */
 } product_job;
 
@@ -46,10 +54,17 @@ static int64_t columns_of(const product_job *job, int64_t tile)
 static void pack_columns(const product_job *job, int64_t group, int64_t tile, void *dst)
 {
     int64_t first = tile * job->n_tile, n = columns_of(job, tile);
-    int64_t origin = group * job->n_out * job->n_red + (job->from_columns ? first : first * job->n_red);
-    vlmk_cpu_pack p = {.src_dtype = job->dtype, .dst_dtype = job->mm_dtype, .src = at(job->w, job->dtype, origin),
-                       .ld = job->from_columns ? job->n_out : job->n_red, .n = n, .k = job->n_red,
-                       .n_pad = vlmk_cpu_round_up(n, PACK_N), .k_pad = job->k_pad, .dst = dst};
+    int64_t origin =
+        group * job->n_out * job->n_red + (job->from_columns ? first : first * job->n_red);
+    vlmk_cpu_pack p = {.src_dtype = job->dtype,
+                       .dst_dtype = job->mm_dtype,
+                       .src = at(job->w, job->dtype, origin),
+                       .ld = job->from_columns ? job->n_out : job->n_red,
+                       .n = n,
+                       .k = job->n_red,
+                       .n_pad = vlmk_cpu_round_up(n, PACK_N),
+                       .k_pad = job->k_pad,
+                       .dst = dst};
     p.block = job->block ? job->block : p.n_pad;
     if (job->from_columns) vlmk_cpu_pack_from_columns(&p);
     else vlmk_cpu_pack_from_rows(&p);
@@ -57,7 +72,8 @@ static void pack_columns(const product_job *job, int64_t group, int64_t tile, vo
 
 static size_t packed_bytes(const product_job *job)
 {
-    return (size_t)(vlmk_cpu_round_up(job->n_tile, PACK_N) * job->k_pad) * dtype_bytes(job->mm_dtype);
+    return (size_t)(vlmk_cpu_round_up(job->n_tile, PACK_N) * job->k_pad) *
+           dtype_bytes(job->mm_dtype);
 }
 
 static void pack_tile(void *arg, int64_t tile, int worker)
@@ -72,34 +88,47 @@ static void stage_tile(void *arg, int64_t tile, int worker)
     const product_job *job = arg;
     (void)worker;
     tile_span rows = span_of(tile, STRIP, job->M);
-    vlmk_cpu_pack p = {.src_dtype = job->dtype, .dst_dtype = job->mm_dtype, .src = at(job->a, job->dtype, rows.first * job->n_red),
-                       .ld = job->n_red, .n = rows.end - rows.first, .k = job->n_red, .k_pad = job->k_pad,
+    vlmk_cpu_pack p = {.src_dtype = job->dtype,
+                       .dst_dtype = job->mm_dtype,
+                       .src = at(job->a, job->dtype, rows.first * job->n_red),
+                       .ld = job->n_red,
+                       .n = rows.end - rows.first,
+                       .k = job->n_red,
+                       .k_pad = job->k_pad,
                        .dst = at_mut(job->staged, job->mm_dtype, rows.first * job->k_pad)};
     vlmk_cpu_pack_copy(&p);
 }
 
-/* One row of a strip's result: bias, activation, stores. i is the element of y and pre it begins at. */
-VLMK_INLINE void finish_row(const product_job *job, const float *sum, const float *bias, int64_t i, int64_t columns, const int act,
+/* One row of a strip's result. */
+typedef struct result_row {
+    const float *sum, *bias; /* [columns]; bias may be NULL */
+    int64_t place;           /* element of y and pre it begins at */
+    int64_t columns;
+} result_row;
+
+/* Bias, activation, stores. */
+VLMK_INLINE void finish_row(const product_job *job, result_row row, const int act,
                             const int y_dtype)
 {
-#define BODY                                                                                                  \
-    {                                                                                                         \
-        vf v = vf_load(sum + c, VLMOE_F32, n);                                                                \
-        if (bias) v += vf_load(bias + c, VLMOE_F32, n);                                                       \
-        if (act != VLMK_ACT_NONE && job->pre) store_at(job->pre, job->dtype, i + c, n, v);                    \
-        if (act == VLMK_ACT_GELU) v = vf_gelu(v);                                                             \
-        if (act == VLMK_ACT_TANH) v = vf_tanh(v);                                                             \
-        if (act == VLMK_ACT_NONE && job->accumulate) v += load_at(job->y, y_dtype, i + c, n);                 \
-        store_at(job->y, y_dtype, i + c, n, v);                                                               \
+#define BODY                                                                                       \
+    {                                                                                              \
+        vf v = vf_load(row.sum + c, VLMOE_F32, n);                                                 \
+        if (row.bias) v += vf_load(row.bias + c, VLMOE_F32, n);                                    \
+        if (act != VLMK_ACT_NONE && job->pre) store_at(job->pre, job->dtype, row.place + c, n, v); \
+        if (act == VLMK_ACT_GELU) v = vf_gelu(v);                                                  \
+        if (act == VLMK_ACT_TANH) v = vf_tanh(v);                                                  \
+        if (act == VLMK_ACT_NONE && job->accumulate)                                               \
+            v += load_at(job->y, y_dtype, row.place + c, n);                                       \
+        store_at(job->y, y_dtype, row.place + c, n, v);                                            \
     }
-    VLMK_FOR_LANES(c, n, columns, BODY);
+    VLMK_FOR_LANES(c, n, row.columns, BODY);
 #undef BODY
 }
 
-#define FINISH(name, act, y_dtype)                                                                                          \
-    static void name(const product_job *job, const float *sum, const float *bias, int64_t i, int64_t columns)              \
-    {                                                                                                                       \
-        finish_row(job, sum, bias, i, columns, act, y_dtype);                                                               \
+#define FINISH(name, act, y_dtype)                                                                 \
+    static void name(const product_job *job, result_row row)                                       \
+    {                                                                                              \
+        finish_row(job, row, act, y_dtype);                                                        \
     }
 FINISH(finish_f32, VLMK_ACT_NONE, VLMOE_F32)
 FINISH(finish_bf16, VLMK_ACT_NONE, VLMOE_BF16)
@@ -108,17 +137,22 @@ FINISH(finish_gelu_bf16, VLMK_ACT_GELU, VLMOE_BF16)
 FINISH(finish_tanh_f32, VLMK_ACT_TANH, VLMOE_F32)
 FINISH(finish_tanh_bf16, VLMK_ACT_TANH, VLMOE_BF16)
 
-static void finish_strip(const product_job *job, const float *result, int64_t row, int64_t rows, int64_t tile, int64_t group)
+static void finish_strip(const product_job *job, const float *result, int64_t row, int64_t rows,
+                         int64_t tile, int64_t group)
 {
-    static void (*const finish[3][2])(const product_job *, const float *, const float *, int64_t, int64_t) = {
+    static void (*const finish[3][2])(const product_job *, result_row) = {
         [VLMK_ACT_NONE] = {finish_f32, finish_bf16},
         [VLMK_ACT_GELU] = {finish_gelu_f32, finish_gelu_bf16},
         [VLMK_ACT_TANH] = {finish_tanh_f32, finish_tanh_bf16},
     };
-    int64_t first = tile * job->n_tile, columns = columns_of(job, tile), ld = vlmk_cpu_round_up(columns, PACK_N);
-    const float *bias = job->bias ? job->bias + group * job->n_out + first : NULL;
-    for (int64_t r = 0; r < rows; r++)
-        finish[job->act][job->y_dtype == VLMOE_BF16](job, result + r * ld, bias, (row + r) * job->n_out + first, columns);
+    int64_t first = tile * job->n_tile;
+    result_row out = {.columns = columns_of(job, tile)};
+    out.bias = job->bias ? job->bias + group * job->n_out + first : NULL;
+    for (int64_t r = 0; r < rows; r++) {
+        out.sum = result + r * vlmk_cpu_round_up(out.columns, PACK_N);
+        out.place = (row + r) * job->n_out + first;
+        finish[job->act][job->y_dtype == VLMOE_BF16](job, out);
+    }
 }
 
 static size_t result_bytes(const product_job *job)
@@ -131,7 +165,8 @@ static size_t short_bytes(const product_job *job)
 }
 
 /* Rows of a strip as its product takes them: in place, or copied with zero rows after them. */
-static const void *strip_rows(const product_job *job, int64_t row, int64_t rows, int64_t mm_rows, char *spare)
+static const void *strip_rows(const product_job *job, int64_t row, int64_t rows, int64_t mm_rows,
+                              char *spare)
 {
     const void *a = at(job->staged ? job->staged : job->a, job->mm_dtype, row * job->k_pad);
     if (rows == mm_rows) return a;
@@ -170,7 +205,8 @@ static int64_t group_rows(const product_job *job, int64_t g)
     return job->offset ? job->offset[g + 1] - job->offset[g] : job->M;
 }
 
-/* Cut the groups' rows into ranges; the number of ranges without storing them when range is NULL. */
+/* Cut the groups' rows into ranges; the number of ranges without storing them when range is
+ * NULL. */
 static int64_t cut_rows(const product_job *job, int64_t most, row_range *range)
 {
     int64_t n = 0;
@@ -182,13 +218,23 @@ static int64_t cut_rows(const product_job *job, int64_t most, row_range *range)
     return n;
 }
 
+/* The next size to try for a strip whose own rows another implementation would compute. */
+static int64_t larger_strip(int64_t rows)
+{
+    if (rows < 8) return 8;
+    return rows < STRIP / 2 ? rows * 2 : STRIP;
+}
+
 static int find_product(vlmk_env *env, product_job *job, int is_last, int64_t rows)
 {
     if (rows == 0 || job->mm[is_last][rows]) return VLMOE_OK;
     int64_t columns = is_last ? columns_of(job, job->n_tiles - 1) : job->n_tile;
-    vlmk_cpu_mm_shape shape = {.m = STRIP, .n = vlmk_cpu_round_up(columns, PACK_N), .k = job->k_pad, .dtype = job->mm_dtype};
+    vlmk_cpu_mm_shape shape = {.m = STRIP,
+                               .n = vlmk_cpu_round_up(columns, PACK_N),
+                               .k = job->k_pad,
+                               .dtype = job->mm_dtype};
     vlmk_cpu_mm *full = vlmk_cpu_mm_get(env, shape), *mm = NULL;
-    for (shape.m = rows; full; shape.m = shape.m < 8 ? 8 : shape.m < STRIP / 2 ? shape.m * 2 : STRIP) {
+    for (shape.m = rows; full; shape.m = larger_strip(shape.m)) {
         mm = vlmk_cpu_mm_get(env, shape);
         if (!mm || strcmp(vlmk_cpu_mm_impl(mm), vlmk_cpu_mm_impl(full)) == 0) break;
     }
@@ -196,7 +242,8 @@ static int find_product(vlmk_env *env, product_job *job, int is_last, int64_t ro
     job->mm[is_last][rows] = mm;
     job->mm_rows[is_last][rows] = shape.m;
     if (shape.m > rows && shape.m > job->short_rows) job->short_rows = shape.m;
-    job->block = vlmk_cpu_mm_block(mm) == PACK_N ? PACK_N : 0; /* 0: one block, as wide as the tile */
+    job->block =
+        vlmk_cpu_mm_block(mm) == PACK_N ? PACK_N : 0; /* 0: one block, as wide as the tile */
     return VLMOE_OK;
 }
 
@@ -220,7 +267,8 @@ static int plan(vlmk_env *env, product_job *job)
     int is_bf16 = job->dtype == VLMOE_BF16 && VLMK_CPU(has_bf16_products)(env);
     job->mm_dtype = is_bf16 ? VLMOE_BF16 : VLMOE_F32;
     job->k_pad = vlmk_cpu_round_up(job->n_red > 0 ? job->n_red : 1, PACK_K);
-    int64_t fitting = PACKED_BYTES / (job->k_pad * (int64_t)dtype_bytes(job->mm_dtype)) / PACK_N * PACK_N;
+    int64_t fitting =
+        PACKED_BYTES / (job->k_pad * (int64_t)dtype_bytes(job->mm_dtype)) / PACK_N * PACK_N;
     job->n_tile = fitting < PACK_N ? PACK_N : fitting > MOST_COLUMNS ? MOST_COLUMNS : fitting;
     job->n_tiles = vlmk_cpu_ceil_div(job->n_out, job->n_tile);
     int is_shared = job->G == 1 && group_rows(job, 0) > SHARED_RANGE;
@@ -261,16 +309,35 @@ static int run(vlmk_env *env, product_job *job)
 
 int VLMK_CPU(linear_fwd)(vlmk_env *env, const vlmk_linear_fwd_args *args)
 {
-    product_job job = {.dtype = args->dtype, .y_dtype = args->y_dtype, .act = args->act, .M = args->M, .n_out = args->N,
-                       .n_red = args->K, .G = args->G, .offset = args->offset, .a = args->x, .w = args->w, .bias = args->bias,
-                       .pre = args->pre, .y = args->y};
+    product_job job = {.dtype = args->dtype,
+                       .y_dtype = args->y_dtype,
+                       .act = args->act,
+                       .M = args->M,
+                       .n_out = args->N,
+                       .n_red = args->K,
+                       .G = args->G,
+                       .offset = args->offset,
+                       .a = args->x,
+                       .w = args->w,
+                       .bias = args->bias,
+                       .pre = args->pre,
+                       .y = args->y};
     return run(env, &job);
 }
 
 int VLMK_CPU(linear_dx)(vlmk_env *env, const vlmk_linear_dx_args *args)
 {
-    product_job job = {.dtype = args->dtype, .y_dtype = args->dx_dtype, .accumulate = args->accumulate, .from_columns = 1,
-                       .M = args->M, .n_out = args->K, .n_red = args->N, .G = args->G, .offset = args->offset, .a = args->dy,
-                       .w = args->w, .y = args->dx};
+    product_job job = {.dtype = args->dtype,
+                       .y_dtype = args->dx_dtype,
+                       .accumulate = args->accumulate,
+                       .from_columns = 1,
+                       .M = args->M,
+                       .n_out = args->K,
+                       .n_red = args->N,
+                       .G = args->G,
+                       .offset = args->offset,
+                       .a = args->dy,
+                       .w = args->w,
+                       .y = args->dx};
     return run(env, &job);
 }

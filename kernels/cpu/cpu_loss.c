@@ -1,4 +1,5 @@
-/* Losses over rows: cross entropy and mean squared error. Row values in parallel, then their weighted sum in order of rows. */
+/* Losses over rows: cross entropy and mean squared error. Row values in parallel, then their
+ * weighted sum in order of rows. */
 #include "cpu_kernels.h"
 
 /* Sum over rows, ascending, of weight * value; in double, rounded once. */
@@ -20,14 +21,16 @@ static float row_top(const float *x, int64_t n)
     return top;
 }
 
-/* Sum of exp(x - top); lanes are emptied into a double every 64 vectors, so long rows lose nothing. */
+/* Sum of exp(x - top); lanes are emptied into a double every 64 vectors, so long rows lose
+ * nothing. */
 static double row_exp_sum(const float *x, int64_t n, float top)
 {
     double sum = 0.0;
     for (int64_t first = 0; first < n; first += 64 * VL) {
         int64_t count = n - first < 64 * VL ? n - first : 64 * VL;
         vf lanes = {0};
-        VLMK_FOR_LANES(c, m, count, lanes += vf_keep(vf_exp(vf_load(x + first + c, VLMOE_F32, m) - top), m));
+        VLMK_FOR_LANES(c, m, count,
+                       lanes += vf_keep(vf_exp(vf_load(x + first + c, VLMOE_F32, m) - top), m));
         sum += (double)vf_sum(lanes);
     }
     return sum;
@@ -67,17 +70,22 @@ int VLMK_CPU(cross_entropy_fwd)(vlmk_env *env, const vlmk_cross_entropy_fwd_args
     return VLMOE_OK;
 }
 
-VLMK_INLINE void cross_entropy_row_bwd(const vlmk_cross_entropy_bwd_args *a, const int dtype, int64_t r)
+VLMK_INLINE void cross_entropy_row_bwd(const vlmk_cross_entropy_bwd_args *a, const int dtype,
+                                       int64_t r)
 {
     const float *logits = (const float *)a->logits + r * a->V;
     int32_t target = a->target[r];
-    float factor = *(const float *)a->dloss * ((const float *)a->row_weight)[r], lse = ((const float *)a->lse)[r];
+    float factor = *(const float *)a->dloss * ((const float *)a->row_weight)[r],
+          lse = ((const float *)a->lse)[r];
     if (target < 0) {
         memset(at_mut(a->dlogits, dtype, r * a->V), 0, (size_t)a->V * dtype_bytes(dtype));
         return;
     }
-    vf of_target = factor * (vf_exp(vf_set(logits[target] - lse)) - 1.0f); /* before logits may be overwritten */
-#define BODY store_at(a->dlogits, dtype, r * a->V + c, n, factor * vf_exp(vf_load(logits + c, VLMOE_F32, n) - lse))
+    vf of_target = factor * (vf_exp(vf_set(logits[target] - lse)) -
+                             1.0f); /* before logits may be overwritten */
+#define BODY                                                                                       \
+    store_at(a->dlogits, dtype, r * a->V + c, n,                                                   \
+             factor * vf_exp(vf_load(logits + c, VLMOE_F32, n) - lse))
     VLMK_FOR_LANES(c, n, a->V, BODY);
 #undef BODY
     store_at(a->dlogits, dtype, r * a->V + target, 1, of_target);
@@ -88,7 +96,8 @@ static void cross_entropy_bwd_tile(void *arg, int64_t tile, int worker)
     const vlmk_cross_entropy_bwd_args *a = arg;
     (void)worker;
     tile_span rows = span_of(tile, rows_per_tile(a->V), a->M);
-    VLMK_BY_DTYPE(a->out_dtype, for (int64_t r = rows.first; r < rows.end; r++) cross_entropy_row_bwd(a, D, r));
+    VLMK_BY_DTYPE(a->out_dtype,
+                  for (int64_t r = rows.first; r < rows.end; r++) cross_entropy_row_bwd(a, D, r));
 }
 
 int VLMK_CPU(cross_entropy_bwd)(vlmk_env *env, const vlmk_cross_entropy_bwd_args *args)
@@ -104,12 +113,13 @@ static void mse_fwd_tile(void *arg, int64_t tile, int worker)
     (void)worker;
     tile_span rows = span_of(tile, rows_per_tile(a->C), a->M);
     for (int64_t r = rows.first; r < rows.end; r++) {
-        const float *x = (const float *)a->x + r * a->C, *target = (const float *)a->target + r * a->C;
+        const float *x = (const float *)a->x + r * a->C,
+                    *target = (const float *)a->target + r * a->C;
         vf sum = {0};
-#define BODY                                                                              \
-    {                                                                                     \
-        vf miss = vf_load(x + c, VLMOE_F32, n) - vf_load(target + c, VLMOE_F32, n);       \
-        sum += miss * miss;                                                               \
+#define BODY                                                                                       \
+    {                                                                                              \
+        vf miss = vf_load(x + c, VLMOE_F32, n) - vf_load(target + c, VLMOE_F32, n);                \
+        sum += miss * miss;                                                                        \
     }
         VLMK_FOR_LANES(c, n, a->C, BODY);
 #undef BODY
@@ -131,10 +141,14 @@ static void mse_bwd_tile(void *arg, int64_t tile, int worker)
     (void)worker;
     tile_span rows = span_of(tile, rows_per_tile(a->C), a->M);
     for (int64_t r = rows.first; r < rows.end; r++) {
-        const float *x = (const float *)a->x + r * a->C, *target = (const float *)a->target + r * a->C;
+        const float *x = (const float *)a->x + r * a->C,
+                    *target = (const float *)a->target + r * a->C;
         float *dx = (float *)a->dx + r * a->C;
-        float factor = (float)((double)*(const float *)a->dloss * (double)((const float *)a->row_weight)[r] * 2.0 / (double)a->C);
-#define BODY vf_store(dx + c, VLMOE_F32, n, factor * (vf_load(x + c, VLMOE_F32, n) - vf_load(target + c, VLMOE_F32, n)))
+        float factor = (float)((double)*(const float *)a->dloss *
+                               (double)((const float *)a->row_weight)[r] * 2.0 / (double)a->C);
+#define BODY                                                                                       \
+    vf_store(dx + c, VLMOE_F32, n,                                                                 \
+             factor * (vf_load(x + c, VLMOE_F32, n) - vf_load(target + c, VLMOE_F32, n)))
         VLMK_FOR_LANES(c, n, a->C, BODY);
 #undef BODY
     }

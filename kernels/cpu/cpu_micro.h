@@ -1,5 +1,6 @@
-/* A small f32 product for attention and nearest codes: c[m, n] = or += a b on packed blocks in cache, registers held across k.
- * a is read element by element with any two strides (so a transpose costs nothing), b and c by vectors. */
+/* A small f32 product for attention and nearest codes: c[m, n] = or += a b on packed blocks in
+ * cache, registers held across k. a is read element by element with any two strides (so a
+ * transpose costs nothing), b and c by vectors. */
 #ifndef VLMK_CPU_MICRO_H
 #define VLMK_CPU_MICRO_H
 
@@ -18,13 +19,15 @@ typedef struct micro_operands {
     int add; /* 1: add to c */
 } micro_operands;
 
-VLMK_INLINE void micro_block(const micro_operands *o, int64_t i, int64_t j, int64_t k, const int vectors)
+VLMK_INLINE void micro_block(const micro_operands *o, int64_t i, int64_t j, int64_t k,
+                             const int vectors)
 {
     vf sum[MICRO_ROWS][MICRO_VECTORS];
     const float *a = o->a + i * o->a_row, *b = o->b + j;
     float *c = o->c + i * o->ldc + j;
     for (int r = 0; r < MICRO_ROWS; r++)
-        for (int v = 0; v < vectors; v++) sum[r][v] = o->add ? load_f32(c + r * o->ldc + v * VL) : (vf){0};
+        for (int v = 0; v < vectors; v++)
+            sum[r][v] = o->add ? load_f32(c + r * o->ldc + v * VL) : (vf){0};
     for (int64_t p = 0; p < k; p++) {
         vf row[MICRO_VECTORS];
         for (int v = 0; v < vectors; v++) row[v] = load_f32(b + p * o->ldb + v * VL);
@@ -37,7 +40,8 @@ VLMK_INLINE void micro_block(const micro_operands *o, int64_t i, int64_t j, int6
         for (int v = 0; v < vectors; v++) store_f32(c + r * o->ldc + v * VL, sum[r][v]);
 }
 
-/* m is rounded up to MICRO_ROWS and n to VL: a must be readable, and c writable, that far. Sums run over p ascending. */
+/* m is rounded up to MICRO_ROWS and n to VL: a must be readable, and c writable, that far. Sums
+ * run over p ascending. */
 static inline void micro_product(const micro_operands *o, int64_t m, int64_t n, int64_t k)
 {
     for (int64_t j = 0; j < n; j += MICRO_VECTORS * VL) {

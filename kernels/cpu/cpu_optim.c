@@ -27,7 +27,8 @@ static void adamw_tile(void *arg, int64_t tile, int worker)
     const adamw_job *job = arg;
     (void)worker;
     tile_span span = span_of(tile, TILE_ELEMENTS, job->a->n);
-    VLMK_BY_DTYPE(job->a->copy_dtype, VLMK_FOR_LANES(i, n, span.end - span.first, adamw_lanes(job, D, span.first + i, n)));
+    VLMK_BY_DTYPE(job->a->copy_dtype, VLMK_FOR_LANES(i, n, span.end - span.first,
+                                                     adamw_lanes(job, D, span.first + i, n)));
 }
 
 int VLMK_CPU(adamw)(vlmk_env *env, const vlmk_adamw_args *args)
@@ -73,6 +74,7 @@ static void square_sum_tile(void *arg, int64_t tile, int worker)
 int VLMK_CPU(square_sum)(vlmk_env *env, const vlmk_square_sum_args *args)
 {
     vlmk_square_sum_args a = *args;
-    parallel_spans(env, square_sum_tile, &a, vlmk_cpu_ceil_div(a.n, VLMK_NORM_BLOCK), BLOCKS_PER_TILE);
+    parallel_spans(env, square_sum_tile, &a, vlmk_cpu_ceil_div(a.n, VLMK_NORM_BLOCK),
+                   BLOCKS_PER_TILE);
     return VLMOE_OK;
 }

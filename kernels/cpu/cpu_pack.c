@@ -1,5 +1,5 @@
-/* Packing of product operands, by transposing squares of VL x VL words in registers. A word is an f32, or two bf16 that are
- * neighbours along k. */
+/* Packing of product operands, by transposing squares of VL x VL words in registers. A word is
+ * an f32, or two bf16 that are neighbours along k. */
 #include "cpu_pack.h"
 
 /* Elements i .. i+VL-1 of a row of n f32 or bf16 as f32 words; zeros past the end. */
@@ -36,8 +36,8 @@ VLMK_INLINE int64_t words_of(int dtype, int64_t k)
     return dtype == VLMOE_BF16 ? k / 2 : k;
 }
 
-/* Weights of an expert come from memory in short pieces of many rows, where hardware prefetching does little. The address may lie
- * past the end: a prefetch never faults. */
+/* Weights of an expert come from memory in short pieces of many rows, where hardware prefetching
+ * does little. The address may lie past the end: a prefetch never faults. */
 enum { ROWS_AHEAD = 16, BYTES_AHEAD = 512 };
 VLMK_INLINE void fetch_ahead(const void *address, int64_t bytes)
 {
@@ -52,7 +52,8 @@ VLMK_INLINE uint32_t *packed_word(const vlmk_cpu_pack *p, int64_t w, int64_t j)
 }
 
 /* VL columns of b (rows of src) from j, all k. */
-VLMK_INLINE void rows_strip(const vlmk_cpu_pack *p, const int src_dtype, const int dst_dtype, int64_t j)
+VLMK_INLINE void rows_strip(const vlmk_cpu_pack *p, const int src_dtype, const int dst_dtype,
+                            int64_t j)
 {
     int64_t rows = words_of(dst_dtype, p->k_pad);
     for (int64_t w = 0; w < rows; w += VL) {
@@ -101,8 +102,10 @@ void vlmk_cpu_pack_from_columns(const vlmk_cpu_pack *p)
         for (int64_t w = 0; w < rows; w++)
             for (int64_t j = b; j < b + p->block; j += VL) {
                 int64_t row = p->dst_dtype == VLMOE_BF16 ? 2 * w : w;
-                fetch_ahead(p->src, ((row + ROWS_AHEAD) * p->ld + j) * (int64_t)dtype_bytes(p->src_dtype));
-                if (p->dst_dtype == VLMOE_BF16) fetch_ahead(p->src, ((row + 1 + ROWS_AHEAD) * p->ld + j) * 2);
+                fetch_ahead(p->src,
+                            ((row + ROWS_AHEAD) * p->ld + j) * (int64_t)dtype_bytes(p->src_dtype));
+                if (p->dst_dtype == VLMOE_BF16)
+                    fetch_ahead(p->src, ((row + 1 + ROWS_AHEAD) * p->ld + j) * 2);
                 vu word = column_words(p, w, j);
                 memcpy(packed_word(p, w, j), &word, sizeof word);
             }

@@ -1,7 +1,9 @@
-/* Bringing operands of products into the dense layouts oneDNN gets. One instruction set's functions; see cpu_pack.c.
+/* Bringing operands of products into the dense layouts oneDNN gets. One instruction set's
+ * functions; see cpu_pack.c.
  *
- * Packed b of [k, n] (k, n the padded sizes): columns in blocks of `block` (64, or n when oneDNN has no blocked kernel); block c
- * begins at element c * block * k and is [k, block] for f32, [k/2, block, 2] for bf16. Padding holds zeros. */
+ * Packed b of [k, n] (k, n the padded sizes): columns in blocks of `block` (64, or n when oneDNN
+ * has no blocked kernel); block c begins at element c * block * k and is [k, block] for f32,
+ * [k/2, block, 2] for bf16. Padding holds zeros. */
 #ifndef VLMK_CPU_PACK_H
 #define VLMK_CPU_PACK_H
 
@@ -19,12 +21,13 @@ typedef struct vlmk_cpu_pack {
     void *dst;
 } vlmk_cpu_pack;
 
-#define vlmk_cpu_pack_from_rows VLMK_CPU(pack_from_rows)
+#define vlmk_cpu_pack_from_rows    VLMK_CPU(pack_from_rows)
 #define vlmk_cpu_pack_from_columns VLMK_CPU(pack_from_columns)
-#define vlmk_cpu_pack_transpose VLMK_CPU(pack_transpose)
-#define vlmk_cpu_pack_copy VLMK_CPU(pack_copy)
+#define vlmk_cpu_pack_transpose    VLMK_CPU(pack_transpose)
+#define vlmk_cpu_pack_copy         VLMK_CPU(pack_copy)
 
-void vlmk_cpu_pack_from_rows(const vlmk_cpu_pack *p);    /* src [n, k]: column j of b is row j of src */
+void vlmk_cpu_pack_from_rows(
+    const vlmk_cpu_pack *p); /* src [n, k]: column j of b is row j of src */
 void vlmk_cpu_pack_from_columns(const vlmk_cpu_pack *p); /* src [k, n] */
 /* dst [n, k_pad] dense = src [k, n] transposed, rows past k as zeros. block and n_pad unused. */
 void vlmk_cpu_pack_transpose(const vlmk_cpu_pack *p);

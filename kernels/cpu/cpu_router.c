@@ -1,4 +1,5 @@
-/* Routing: who is chosen, who is served, with what weight. The losses stand in cpu_router_losses.c. */
+/* Routing: who is chosen, who is served, with what weight. The losses stand in
+ * cpu_router_losses.c. */
 #include "cpu_kernels.h"
 #include "math_philox.h"
 
@@ -10,16 +11,17 @@ static void softmax(const float *x, int64_t n, float *out)
     vf sum = {0};
     for (int64_t i = 0; i < n; i++)
         if (x[i] > top) top = x[i];
-#define BODY                                                            \
-    {                                                                   \
-        vf e = vf_exp(vf_load(x + i, VLMOE_F32, m) - top);              \
-        sum += vf_keep(e, m);                                           \
-        vf_store(out + i, VLMOE_F32, m, e);                             \
+#define BODY                                                                                       \
+    {                                                                                              \
+        vf e = vf_exp(vf_load(x + i, VLMOE_F32, m) - top);                                         \
+        sum += vf_keep(e, m);                                                                      \
+        vf_store(out + i, VLMOE_F32, m, e);                                                        \
     }
     VLMK_FOR_LANES(i, m, n, BODY);
 #undef BODY
     float inverse = 1.0f / vf_sum(sum);
-    VLMK_FOR_LANES(i, m, n, vf_store(out + i, VLMOE_F32, m, vf_load(out + i, VLMOE_F32, m) * inverse));
+    VLMK_FOR_LANES(i, m, n,
+                   vf_store(out + i, VLMOE_F32, m, vf_load(out + i, VLMOE_F32, m) * inverse));
 }
 
 /* The K largest in order; the first of equals wins. */
@@ -51,7 +53,8 @@ static void select_tile(void *arg, int64_t tile, int worker)
         memcpy(gates, clean, (size_t)a->E * sizeof *gates);
         if (a->sigma > 0.0) {
             for (int64_t e = 0; e < a->E; e++)
-                noisy[e] = (float)((double)logits[e] + a->sigma * math_philox_normal(a->key, (uint64_t)(t * a->E + e)));
+                noisy[e] = (float)((double)logits[e] +
+                                   a->sigma * math_philox_normal(a->key, (uint64_t)(t * a->E + e)));
             softmax(noisy, a->E, gates);
         }
         take_largest(noisy, a->E, a->K, a->expert + t * a->K);
@@ -70,7 +73,8 @@ int VLMK_CPU(router_select)(vlmk_env *env, const vlmk_router_select_args *args)
 
 typedef struct assign_job {
     const vlmk_router_assign_args *a;
-    int32_t *order, *spare; /* [T] tokens of each set in order of service, and the merge's other half */
+    int32_t *order,
+        *spare; /* [T] tokens of each set in order of service, and the merge's other half */
 } assign_job;
 
 /* Stable merge sort of n tokens by descending priority; the result ends up in `order`. */
@@ -78,10 +82,12 @@ static void sort_by_priority(const float *priority, int32_t *order, int32_t *spa
 {
     for (int64_t run = 1; run < n; run *= 2) {
         for (int64_t first = 0; first < n; first += 2 * run) {
-            int64_t middle = first + run < n ? first + run : n, end = first + 2 * run < n ? first + 2 * run : n;
+            int64_t middle = first + run < n ? first + run : n,
+                    end = first + 2 * run < n ? first + 2 * run : n;
             int64_t left = first, right = middle;
             for (int64_t i = first; i < end; i++) {
-                int take_right = left == middle || (right < end && priority[order[right]] > priority[order[left]]);
+                int take_right = left == middle ||
+                                 (right < end && priority[order[right]] > priority[order[left]]);
                 spare[i] = take_right ? order[right++] : order[left++];
             }
         }
@@ -117,7 +123,8 @@ int VLMK_CPU(router_assign)(vlmk_env *env, const vlmk_router_assign_args *args)
     assign_job job = {.a = a};
     job.order = env->scratch(env, (size_t)a->T * sizeof *job.order);
     job.spare = env->scratch(env, (size_t)a->T * sizeof *job.spare);
-    int32_t *next = env->scratch(env, (size_t)a->E * sizeof *next); /* row each expert's next served choice gets */
+    int32_t *next = env->scratch(
+        env, (size_t)a->E * sizeof *next); /* row each expert's next served choice gets */
     if (!job.order || !job.spare || !next) return VLMOE_E_NOMEM;
     for (int64_t i = 0; i < a->T * a->K; i++) a->slot[i] = a->row_token[i] = -1;
     vlmk_cpu_parallel(env, serve_tile, &job, a->n_sets);
@@ -162,10 +169,12 @@ static void weights_tile(void *arg, int64_t tile, int worker)
     (void)worker;
     tile_span tokens = span_of(tile, TOKENS_PER_TILE, a->T);
     for (int64_t t = tokens.first; t < tokens.end; t++) {
-        choice_view v = {(const float *)a->gates + t * a->E, a->expert + t * a->K, a->slot + t * a->K, a->K};
+        choice_view v = {(const float *)a->gates + t * a->E, a->expert + t * a->K,
+                         a->slot + t * a->K, a->K};
         double divisor = weight_divisor(a->renorm, v);
         float *weight = (float *)a->weight + t * a->K;
-        for (int64_t k = 0; k < a->K; k++) weight[k] = v.slot[k] < 0 ? 0.0f : (float)((double)v.gate[v.expert[k]] / divisor);
+        for (int64_t k = 0; k < a->K; k++)
+            weight[k] = v.slot[k] < 0 ? 0.0f : (float)((double)v.gate[v.expert[k]] / divisor);
     }
 }
 
@@ -176,11 +185,13 @@ int VLMK_CPU(router_weights)(vlmk_env *env, const vlmk_router_weights_args *args
     return VLMOE_OK;
 }
 
-/* weight_k = gate_k / S: dgate_k = dweight_k / S for served k, less (sum_j dweight_j gate_j) / S^2 for each gate that is in S; then
- * through softmax: dlogit_e = gate_e (dgate_e - sum_j gate_j dgate_j). Writes dlogit's two parts for one token. */
+/* weight_k = gate_k / S: dgate_k = dweight_k / S for served k, less (sum_j dweight_j gate_j) /
+ * S^2 for each gate that is in S; then through softmax: dlogit_e = gate_e (dgate_e - sum_j
+ * gate_j dgate_j). Writes dlogit's two parts for one token. */
 static void weights_token_bwd(const vlmk_router_weights_bwd_args *a, int64_t t)
 {
-    choice_view v = {(const float *)a->gates + t * a->E, a->expert + t * a->K, a->slot + t * a->K, a->K};
+    choice_view v = {(const float *)a->gates + t * a->E, a->expert + t * a->K, a->slot + t * a->K,
+                     a->K};
     const float *dweight = (const float *)a->dweight + t * a->K;
     float *dlogits = (float *)a->dlogits + t * a->E;
     double divisor = weight_divisor(a->renorm, v), along = 0.0, mean = 0.0;
@@ -195,8 +206,10 @@ static void weights_token_bwd(const vlmk_router_weights_bwd_args *a, int64_t t)
         }
         for (int64_t k = 0; k < a->K; k++) {
             int is_served = v.slot[k] >= 0, e = v.expert[k];
-            int in_divisor = a->renorm == VLMK_RENORM_BEFORE || (a->renorm == VLMK_RENORM_AFTER && is_served && divisor > 1e-9);
-            double dgate = (is_served ? (double)dweight[k] / divisor : 0.0) - (in_divisor ? along / (divisor * divisor) : 0.0);
+            int in_divisor = a->renorm == VLMK_RENORM_BEFORE ||
+                             (a->renorm == VLMK_RENORM_AFTER && is_served && divisor > 1e-9);
+            double dgate = (is_served ? (double)dweight[k] / divisor : 0.0) -
+                           (in_divisor ? along / (divisor * divisor) : 0.0);
             if (!pass) {
                 mean += (double)v.gate[e] * dgate;
                 continue;

@@ -1,5 +1,5 @@
-/* Balance losses of routing sets and their gradient. Sums over tokens in double; a tile is one set, so the order is fixed.
- * n = tokens of the set. */
+/* Balance losses of routing sets and their gradient. Sums over tokens in double; a tile is one
+ * set, so the order is fixed. n = tokens of the set. */
 #include "cpu_kernels.h"
 
 /* What forward and backward share of one set. */
@@ -12,13 +12,13 @@ typedef struct set_view {
 
 /* Per expert over the set's tokens, in a worker's scratch. */
 typedef struct set_sums {
-    double *clean;      /* [E] sum_t clean[t,e] */
-    double *load;       /* [E] sum_t P(e is among the first K of t) */
-    double *first;      /* [E] tokens whose first noisy choice is e */
-    double *of_clean;   /* [E] backward: slope of the losses of means with respect to clean[t,e], the same for every token */
-    double *of_load;    /* [E] backward: slope of the load loss with respect to P_e */
-    double *token;      /* [E] backward: slope with respect to the logits of the token at hand */
-    float *spare;       /* [2, E] distances and Phi of one token */
+    double *clean;    /* [E] sum_t clean[t,e] */
+    double *load;     /* [E] sum_t P(e is among the first K of t) */
+    double *first;    /* [E] tokens whose first noisy choice is e */
+    double *of_clean; /* [E] backward: slope of the losses of means by clean[t,e] of any t */
+    double *of_load;  /* [E] backward: slope of the load loss with respect to P_e */
+    double *token;    /* [E] backward: slope with respect to the logits of the token at hand */
+    float *spare;     /* [2, E] distances and Phi of one token */
 } set_sums;
 enum { N_SUMS = 6 };
 
@@ -30,19 +30,21 @@ static size_t sums_bytes(int64_t E)
 static set_sums sums_at(char *base, int64_t E)
 {
     double *d = (double *)(void *)base;
-    return (set_sums){d, d + E, d + 2 * E, d + 3 * E, d + 4 * E, d + 5 * E, (float *)(void *)(d + N_SUMS * E)};
+    return (set_sums){
+        d, d + E, d + 2 * E, d + 3 * E, d + 4 * E, d + 5 * E, (float *)(void *)(d + N_SUMS * E)};
 }
 
 /* (logits[e] - threshold) / sigma of token t, and Phi or density of it, E each in `out`. */
 static void load_terms(const set_view *v, int64_t t, int is_density, float *out)
 {
     const float *logits = v->logits + t * v->E;
-    float threshold = v->noisy[t * v->E + v->expert[t * v->K + v->K - 1]], inverse = (float)(1.0 / v->sigma);
-#define BODY                                                                                \
-    {                                                                                       \
-        vf cdf, density;                                                                    \
-        vf_normal((vf_load(logits + e, VLMOE_F32, m) - threshold) * inverse, &cdf, &density); \
-        vf_store(out + e, VLMOE_F32, m, is_density ? density : cdf);                        \
+    float threshold = v->noisy[t * v->E + v->expert[t * v->K + v->K - 1]],
+          inverse = (float)(1.0 / v->sigma);
+#define BODY                                                                                       \
+    {                                                                                              \
+        vf cdf, density;                                                                           \
+        vf_normal((vf_load(logits + e, VLMOE_F32, m) - threshold) * inverse, &cdf, &density);      \
+        vf_store(out + e, VLMOE_F32, m, is_density ? density : cdf);                               \
     }
     VLMK_FOR_LANES(e, m, v->E, BODY);
 #undef BODY
@@ -69,7 +71,8 @@ static double squared_variation(const double *x, int64_t E, double n, double *sl
     for (int64_t e = 0; e < E; e++) variance += (x[e] / n - mean) * (x[e] / n - mean);
     variance /= (double)E;
     for (int64_t e = 0; slope && e < E; e++)
-        slope[e] = 2.0 / (double)E * ((x[e] / n - mean) / (mean * mean) - variance / (mean * mean * mean));
+        slope[e] =
+            2.0 / (double)E * ((x[e] / n - mean) / (mean * mean) - variance / (mean * mean * mean));
     return variance / (mean * mean);
 }
 
@@ -103,7 +106,8 @@ static void set_losses(const set_view *v, set_sums sums, float *out)
 {
     double n = (double)v->n, of_switch = 0.0, z = 0.0, local = 0.0;
     sum_tokens(v, sums);
-    for (int64_t e = 0; e < v->E; e++) of_switch += (double)v->E * (sums.clean[e] / n) * (sums.first[e] / n);
+    for (int64_t e = 0; e < v->E; e++)
+        of_switch += (double)v->E * (sums.clean[e] / n) * (sums.first[e] / n);
     for (int64_t t = v->first; t < v->first + v->n; t++) {
         double lse = log_sum_exp(v->logits + t * v->E, v->E);
         z += lse * lse;
@@ -143,20 +147,29 @@ static void losses_tile(void *arg, int64_t s, int worker)
     set_view v = set_of(job, s);
     float *out = job->losses + s * VLMK_N_LOSSES;
     memset(out, 0, VLMK_N_LOSSES * sizeof *out);
-    if (v.n > 0 && v.E > 0) set_losses(&v, sums_at(job->worker_base + (size_t)worker * job->worker_stride, v.E), out);
+    if (v.n > 0 && v.E > 0)
+        set_losses(&v, sums_at(job->worker_base + (size_t)worker * job->worker_stride, v.E), out);
 }
 
 int VLMK_CPU(router_losses_fwd)(vlmk_env *env, const vlmk_router_losses_fwd_args *args)
 {
-    losses_job job = {.layer = {.E = args->E, .K = args->K, .logits = args->logits, .noisy = args->noisy, .clean = args->clean,
-                                .expert = args->expert, .sigma = args->sigma, .global_experts = args->global_experts},
-                      .set_offset = args->set_offset, .losses = args->losses};
+    losses_job job = {.layer = {.E = args->E,
+                                .K = args->K,
+                                .logits = args->logits,
+                                .noisy = args->noisy,
+                                .clean = args->clean,
+                                .expert = args->expert,
+                                .sigma = args->sigma,
+                                .global_experts = args->global_experts},
+                      .set_offset = args->set_offset,
+                      .losses = args->losses};
     job.worker_base = vlmk_cpu_worker_scratch(env, sums_bytes(args->E), &job.worker_stride);
     if (!job.worker_base) return VLMOE_E_NOMEM;
     vlmk_cpu_parallel(env, losses_tile, &job, args->n_sets);
     double total = 0.0;
     for (int64_t s = 0; s < args->n_sets; s++)
-        for (int l = 0; l < VLMK_N_LOSSES; l++) total += args->weight[l] * (double)job.losses[s * VLMK_N_LOSSES + l];
+        for (int l = 0; l < VLMK_N_LOSSES; l++)
+            total += args->weight[l] * (double)job.losses[s * VLMK_N_LOSSES + l];
     *(float *)args->total = args->n_sets ? (float)(total / (double)args->n_sets) : 0.0f;
     return VLMOE_OK;
 }
@@ -179,8 +192,8 @@ static void mean_slopes(const set_view *v, set_sums sums, const double *weight)
     for (int64_t e = 0; e < v->E; e++) sums.of_load[e] *= weight[VLMK_LOSS_LOAD];
 }
 
-/* P_e rises with e's logit and falls with the threshold, which is the noisy logit of the token's K-th choice: the logit of that
- * expert carries the sum back. */
+/* P_e rises with e's logit and falls with the threshold, which is the noisy logit of the token's
+ * K-th choice: the logit of that expert carries the sum back. */
 static void add_load_slope(const set_view *v, int64_t t, set_sums sums)
 {
     double of_threshold = 0.0, scale = 1.0 / (v->sigma * (double)v->n);
@@ -197,12 +210,16 @@ static void token_slope(const set_view *v, int64_t t, const double *weight, set_
 {
     const float *p = v->clean + t * v->E;
     double n = (double)v->n, mean = 0.0;
-    double z = weight[VLMK_LOSS_Z] != 0.0 ? weight[VLMK_LOSS_Z] * 2.0 * log_sum_exp(v->logits + t * v->E, v->E) / n : 0.0;
+    double z = weight[VLMK_LOSS_Z] != 0.0
+                   ? weight[VLMK_LOSS_Z] * 2.0 * log_sum_exp(v->logits + t * v->E, v->E) / n
+                   : 0.0;
     double local = weight[VLMK_LOSS_LOCAL] / n, entropy = local != 0.0 ? row_entropy(p, v->E) : 0.0;
     for (int64_t e = 0; e < v->E; e++) mean += (double)p[e] * sums.of_clean[e];
     for (int64_t e = 0; e < v->E; e++) {
-        sums.token[e] = (double)p[e] * (sums.of_clean[e] - mean + z); /* softmax; lse's slope is p too */
-        if (local != 0.0 && p[e] > 0.0f) sums.token[e] -= local * (double)p[e] * (log((double)p[e]) + entropy);
+        sums.token[e] =
+            (double)p[e] * (sums.of_clean[e] - mean + z); /* softmax; lse's slope is p too */
+        if (local != 0.0 && p[e] > 0.0f)
+            sums.token[e] -= local * (double)p[e] * (log((double)p[e]) + entropy);
     }
     if (v->sigma > 0.0 && weight[VLMK_LOSS_LOAD] != 0.0) add_load_slope(v, t, sums);
 }
@@ -226,9 +243,17 @@ static void losses_bwd_tile(void *arg, int64_t s, int worker)
 
 int VLMK_CPU(router_losses_bwd)(vlmk_env *env, const vlmk_router_losses_bwd_args *args)
 {
-    losses_job job = {.layer = {.E = args->E, .K = args->K, .logits = args->logits, .noisy = args->noisy, .clean = args->clean,
-                                .expert = args->expert, .sigma = args->sigma, .global_experts = args->global_experts},
-                      .set_offset = args->set_offset, .weight = args->weight, .accumulate = args->accumulate,
+    losses_job job = {.layer = {.E = args->E,
+                                .K = args->K,
+                                .logits = args->logits,
+                                .noisy = args->noisy,
+                                .clean = args->clean,
+                                .expert = args->expert,
+                                .sigma = args->sigma,
+                                .global_experts = args->global_experts},
+                      .set_offset = args->set_offset,
+                      .weight = args->weight,
+                      .accumulate = args->accumulate,
                       .dlogits = args->dlogits};
     if (args->n_sets < 1) return VLMOE_OK;
     job.factor = (double)*(const float *)args->dtotal / (double)args->n_sets;

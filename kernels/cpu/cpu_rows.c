@@ -1,4 +1,5 @@
-/* Whole rows moved, added and scaled: gather, scatter, residual branches, combine and dispatch of expert rows. */
+/* Whole rows moved, added and scaled: gather, scatter, residual branches, combine and dispatch
+ * of expert rows. */
 #include "cpu_kernels.h"
 
 enum { ROWS_PER_BLOCK = 64, COLUMN_STRIP = 256 };
@@ -8,15 +9,19 @@ VLMK_INLINE void put(void *out, const int dtype, int64_t i, int64_t n, vf value,
     store_at(out, dtype, i, n, accumulate ? load_at(out, dtype, i, n) + value : value);
 }
 
-VLMK_INLINE void gather_row(const vlmk_gather_rows_args *a, const int in_dtype, const int out_dtype, int64_t r)
+VLMK_INLINE void gather_row(const vlmk_gather_rows_args *a, const int in_dtype, const int out_dtype,
+                            int64_t r)
 {
     int64_t from = a->index[r];
     if (from < 0) {
-        if (!a->accumulate) memset(at_mut(a->out, out_dtype, r * a->cols), 0, (size_t)a->cols * dtype_bytes(out_dtype));
+        if (!a->accumulate)
+            memset(at_mut(a->out, out_dtype, r * a->cols), 0,
+                   (size_t)a->cols * dtype_bytes(out_dtype));
         return;
     }
     VLMK_FOR_LANES(c, n, a->cols,
-                   put(a->out, out_dtype, r * a->cols + c, n, load_at(a->in, in_dtype, from * a->cols + c, n), a->accumulate));
+                   put(a->out, out_dtype, r * a->cols + c, n,
+                       load_at(a->in, in_dtype, from * a->cols + c, n), a->accumulate));
 }
 
 static void gather_tile(void *arg, int64_t tile, int worker)
@@ -24,7 +29,8 @@ static void gather_tile(void *arg, int64_t tile, int worker)
     const vlmk_gather_rows_args *a = arg;
     (void)worker;
     tile_span rows = span_of(tile, rows_per_tile(a->cols), a->n_out);
-    VLMK_BY_DTYPES(a->in_dtype, a->out_dtype, for (int64_t r = rows.first; r < rows.end; r++) gather_row(a, X, Y, r));
+    VLMK_BY_DTYPES(a->in_dtype, a->out_dtype,
+                   for (int64_t r = rows.first; r < rows.end; r++) gather_row(a, X, Y, r));
 }
 
 int VLMK_CPU(gather_rows)(vlmk_env *env, const vlmk_gather_rows_args *args)
@@ -34,7 +40,8 @@ int VLMK_CPU(gather_rows)(vlmk_env *env, const vlmk_gather_rows_args *args)
     return VLMOE_OK;
 }
 
-/* Rows of the input sorted by target, stable: target j gets row[start[j]] .. row[start[j+1]-1], ascending. */
+/* Rows of the input sorted by target, stable: target j gets row[start[j]] .. row[start[j+1]-1],
+ * ascending. */
 typedef struct scatter_job {
     const vlmk_scatter_rows_args *a;
     int64_t *start; /* [n_out + 1] */
@@ -55,20 +62,23 @@ static void sort_by_target(const scatter_job *job)
     }
     for (int64_t i = 0; i < a->n_in; i++) /* moves each start to its end ... */
         if (a->index[i] >= 0) job->row[job->start[a->index[i]]++] = (int32_t)i;
-    for (int64_t j = a->n_out; j > 0; j--) job->start[j] = job->start[j - 1]; /* ... which is the next one's start */
+    for (int64_t j = a->n_out; j > 0; j--)
+        job->start[j] = job->start[j - 1]; /* ... which is the next one's start */
     job->start[0] = 0;
 }
 
-VLMK_INLINE void scatter_row(const scatter_job *job, const int in_dtype, const int out_dtype, int64_t j)
+VLMK_INLINE void scatter_row(const scatter_job *job, const int in_dtype, const int out_dtype,
+                             int64_t j)
 {
     const vlmk_scatter_rows_args *a = job->a;
     int64_t begin = job->start[j], end = job->start[j + 1];
     if (begin == end && a->accumulate) return;
-#define BODY                                                                                                       \
-    {                                                                                                              \
-        vf sum = {0};                                                                                              \
-        for (int64_t i = begin; i < end; i++) sum += load_at(a->in, in_dtype, job->row[i] * a->cols + c, n);       \
-        put(a->out, out_dtype, j * a->cols + c, n, sum, a->accumulate);                                            \
+#define BODY                                                                                       \
+    {                                                                                              \
+        vf sum = {0};                                                                              \
+        for (int64_t i = begin; i < end; i++)                                                      \
+            sum += load_at(a->in, in_dtype, job->row[i] * a->cols + c, n);                         \
+        put(a->out, out_dtype, j * a->cols + c, n, sum, a->accumulate);                            \
     }
     VLMK_FOR_LANES(c, n, a->cols, BODY);
 #undef BODY
@@ -80,7 +90,8 @@ static void scatter_tile(void *arg, int64_t tile, int worker)
     const vlmk_scatter_rows_args *a = job->a;
     (void)worker;
     tile_span rows = span_of(tile, rows_per_tile(a->cols), a->n_out);
-    VLMK_BY_DTYPES(a->in_dtype, a->out_dtype, for (int64_t j = rows.first; j < rows.end; j++) scatter_row(job, X, Y, j));
+    VLMK_BY_DTYPES(a->in_dtype, a->out_dtype,
+                   for (int64_t j = rows.first; j < rows.end; j++) scatter_row(job, X, Y, j));
 }
 
 int VLMK_CPU(scatter_rows)(vlmk_env *env, const vlmk_scatter_rows_args *args)
@@ -100,11 +111,11 @@ VLMK_INLINE void residual_row(const vlmk_residual_fwd_args *a, const int y_dtype
     const float *col_scale = a->col_scale, *base = (const float *)a->base + r * a->cols;
     float *out = (float *)a->out + r * a->cols;
     float row = a->row_scale ? ((const float *)a->row_scale)[r] : 1.0f;
-#define BODY                                                                                  \
-    {                                                                                         \
-        vf scale = col_scale ? row * vf_load(col_scale + c, VLMOE_F32, n) : vf_set(row);      \
-        vf y = load_at(a->y, y_dtype, r * a->cols + c, n);                                    \
-        vf_store(out + c, VLMOE_F32, n, vf_load(base + c, VLMOE_F32, n) + scale * y);         \
+#define BODY                                                                                       \
+    {                                                                                              \
+        vf scale = col_scale ? row * vf_load(col_scale + c, VLMOE_F32, n) : vf_set(row);           \
+        vf y = load_at(a->y, y_dtype, r * a->cols + c, n);                                         \
+        vf_store(out + c, VLMOE_F32, n, vf_load(base + c, VLMOE_F32, n) + scale * y);              \
     }
     VLMK_FOR_LANES(c, n, a->cols, BODY);
 #undef BODY
@@ -115,7 +126,8 @@ static void residual_fwd_tile(void *arg, int64_t tile, int worker)
     const vlmk_residual_fwd_args *a = arg;
     (void)worker;
     tile_span rows = span_of(tile, rows_per_tile(a->cols), a->rows);
-    VLMK_BY_DTYPE(a->y_dtype, for (int64_t r = rows.first; r < rows.end; r++) residual_row(a, D, r));
+    VLMK_BY_DTYPE(a->y_dtype,
+                  for (int64_t r = rows.first; r < rows.end; r++) residual_row(a, D, r));
 }
 
 int VLMK_CPU(residual_fwd)(vlmk_env *env, const vlmk_residual_fwd_args *args)
@@ -131,16 +143,20 @@ typedef struct residual_bwd_job {
     int64_t n_blocks, width;
 } residual_bwd_job;
 
-VLMK_INLINE void residual_row_bwd(const residual_bwd_job *job, const int y_dtype, int64_t r, float *sum)
+VLMK_INLINE void residual_row_bwd(const residual_bwd_job *job, const int y_dtype, int64_t r,
+                                  float *sum)
 {
     const vlmk_residual_bwd_args *a = job->a;
     const float *col_scale = a->col_scale, *dout = (const float *)a->dout + r * a->cols;
     float row = a->row_scale ? ((const float *)a->row_scale)[r] : 1.0f;
-#define BODY                                                                                                           \
-    {                                                                                                                  \
-        vf g = row * vf_load(dout + c, VLMOE_F32, n);                                                                  \
-        if (sum) store_f32(sum + c, load_f32(sum + c) + g * load_at(a->y, y_dtype, r * a->cols + c, n));               \
-        store_at(a->dy, y_dtype, r * a->cols + c, n, col_scale ? g * vf_load(col_scale + c, VLMOE_F32, n) : g);        \
+#define BODY                                                                                       \
+    {                                                                                              \
+        vf g = row * vf_load(dout + c, VLMOE_F32, n);                                              \
+        if (sum)                                                                                   \
+            store_f32(sum + c,                                                                     \
+                      load_f32(sum + c) + g * load_at(a->y, y_dtype, r * a->cols + c, n));         \
+        store_at(a->dy, y_dtype, r * a->cols + c, n,                                               \
+                 col_scale ? g * vf_load(col_scale + c, VLMOE_F32, n) : g);                        \
     }
     VLMK_FOR_LANES(c, n, a->cols, BODY);
 #undef BODY
@@ -153,7 +169,8 @@ static void residual_bwd_tile(void *arg, int64_t tile, int worker)
     tile_span rows = span_of(tile, ROWS_PER_BLOCK, job->a->rows);
     float *sum = job->partial ? job->partial + tile * job->width : NULL;
     if (sum) memset(sum, 0, (size_t)job->width * sizeof *sum);
-    VLMK_BY_DTYPE(job->a->y_dtype, for (int64_t r = rows.first; r < rows.end; r++) residual_row_bwd(job, D, r, sum));
+    VLMK_BY_DTYPE(job->a->y_dtype,
+                  for (int64_t r = rows.first; r < rows.end; r++) residual_row_bwd(job, D, r, sum));
 }
 
 static void col_scale_tile(void *arg, int64_t tile, int worker)
@@ -171,7 +188,9 @@ static void col_scale_tile(void *arg, int64_t tile, int worker)
 
 int VLMK_CPU(residual_bwd)(vlmk_env *env, const vlmk_residual_bwd_args *args)
 {
-    residual_bwd_job job = {.a = args, .width = vlmk_cpu_round_up(args->cols, VL), .n_blocks = vlmk_cpu_ceil_div(args->rows, ROWS_PER_BLOCK)};
+    residual_bwd_job job = {.a = args,
+                            .width = vlmk_cpu_round_up(args->cols, VL),
+                            .n_blocks = vlmk_cpu_ceil_div(args->rows, ROWS_PER_BLOCK)};
     if (args->dcol_scale) {
         job.partial = env->scratch(env, (size_t)(job.n_blocks * job.width) * sizeof(float));
         if (!job.partial) return VLMOE_E_NOMEM;
@@ -189,7 +208,8 @@ VLMK_INLINE void combine_row(const vlmk_combine_fwd_args *a, const int dtype, in
     {                                                                                              \
         vf sum = {0};                                                                              \
         for (int64_t k = 0; k < a->K; k++)                                                         \
-            if (slot[k] >= 0) sum += weight[k] * load_at(a->rows, dtype, slot[k] * a->cols + c, n); \
+            if (slot[k] >= 0)                                                                      \
+                sum += weight[k] * load_at(a->rows, dtype, slot[k] * a->cols + c, n);              \
         store_at(a->y, dtype, t * a->cols + c, n, sum);                                            \
     }
     VLMK_FOR_LANES(c, n, a->cols, BODY);
@@ -201,7 +221,8 @@ static void combine_fwd_tile(void *arg, int64_t tile, int worker)
     const vlmk_combine_fwd_args *a = arg;
     (void)worker;
     tile_span tokens = span_of(tile, rows_per_tile(a->cols), a->T);
-    VLMK_BY_DTYPE(a->dtype, for (int64_t t = tokens.first; t < tokens.end; t++) combine_row(a, D, t));
+    VLMK_BY_DTYPE(a->dtype,
+                  for (int64_t t = tokens.first; t < tokens.end; t++) combine_row(a, D, t));
 }
 
 int VLMK_CPU(combine_fwd)(vlmk_env *env, const vlmk_combine_fwd_args *args)
@@ -212,16 +233,17 @@ int VLMK_CPU(combine_fwd)(vlmk_env *env, const vlmk_combine_fwd_args *args)
 }
 
 /* One choice: its row's gradient and its weight's. */
-VLMK_INLINE void combine_choice_bwd(const vlmk_combine_bwd_args *a, const int dtype, int64_t t, int64_t k)
+VLMK_INLINE void combine_choice_bwd(const vlmk_combine_bwd_args *a, const int dtype, int64_t t,
+                                    int64_t k)
 {
     int64_t row = a->slot[t * a->K + k];
     float weight = ((const float *)a->weight)[t * a->K + k];
     vf sum = {0};
-#define BODY                                                                          \
-    {                                                                                 \
-        vf dy = load_at(a->dy, dtype, t * a->cols + c, n);                            \
-        sum += dy * load_at(a->rows, dtype, row * a->cols + c, n);                    \
-        store_at(a->drows, dtype, row * a->cols + c, n, weight * dy);                 \
+#define BODY                                                                                       \
+    {                                                                                              \
+        vf dy = load_at(a->dy, dtype, t * a->cols + c, n);                                         \
+        sum += dy * load_at(a->rows, dtype, row * a->cols + c, n);                                 \
+        store_at(a->drows, dtype, row * a->cols + c, n, weight * dy);                              \
     }
     if (row >= 0) VLMK_FOR_LANES(c, n, a->cols, BODY);
 #undef BODY
@@ -233,8 +255,8 @@ static void combine_bwd_tile(void *arg, int64_t tile, int worker)
     const vlmk_combine_bwd_args *a = arg;
     (void)worker;
     tile_span tokens = span_of(tile, rows_per_tile(a->cols), a->T);
-#define BODY                                                          \
-    for (int64_t t = tokens.first; t < tokens.end; t++)               \
+#define BODY                                                                                       \
+    for (int64_t t = tokens.first; t < tokens.end; t++)                                            \
         for (int64_t k = 0; k < a->K; k++) combine_choice_bwd(a, D, t, k)
     VLMK_BY_DTYPE(a->dtype, BODY);
 #undef BODY
@@ -250,12 +272,12 @@ int VLMK_CPU(combine_bwd)(vlmk_env *env, const vlmk_combine_bwd_args *args)
 VLMK_INLINE void dispatch_row_bwd(const vlmk_dispatch_bwd_args *a, const int dtype, int64_t t)
 {
     const int32_t *slot = a->slot + t * a->K;
-#define BODY                                                                                \
-    {                                                                                       \
-        vf sum = {0};                                                                       \
-        for (int64_t k = 0; k < a->K; k++)                                                  \
-            if (slot[k] >= 0) sum += load_at(a->drows, dtype, slot[k] * a->cols + c, n);    \
-        put(a->dx, dtype, t * a->cols + c, n, sum, a->accumulate);                          \
+#define BODY                                                                                       \
+    {                                                                                              \
+        vf sum = {0};                                                                              \
+        for (int64_t k = 0; k < a->K; k++)                                                         \
+            if (slot[k] >= 0) sum += load_at(a->drows, dtype, slot[k] * a->cols + c, n);           \
+        put(a->dx, dtype, t * a->cols + c, n, sum, a->accumulate);                                 \
     }
     VLMK_FOR_LANES(c, n, a->cols, BODY);
 #undef BODY
@@ -266,7 +288,8 @@ static void dispatch_bwd_tile(void *arg, int64_t tile, int worker)
     const vlmk_dispatch_bwd_args *a = arg;
     (void)worker;
     tile_span tokens = span_of(tile, rows_per_tile(a->cols), a->T);
-    VLMK_BY_DTYPE(a->dtype, for (int64_t t = tokens.first; t < tokens.end; t++) dispatch_row_bwd(a, D, t));
+    VLMK_BY_DTYPE(a->dtype,
+                  for (int64_t t = tokens.first; t < tokens.end; t++) dispatch_row_bwd(a, D, t));
 }
 
 int VLMK_CPU(dispatch_bwd)(vlmk_env *env, const vlmk_dispatch_bwd_args *args)

@@ -1,12 +1,13 @@
-/* The state a device owns for the CPU kernels: scratch blocks that grow on demand, and the products' cache. */
+/* The state a device owns for the CPU kernels: scratch blocks that grow on demand, and the
+ * products' cache. */
 #include <stdlib.h>
 #include "cpu_state.h"
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
-#define POISON(p, n) ASAN_POISON_MEMORY_REGION(p, n)
+#define POISON(p, n)   ASAN_POISON_MEMORY_REGION(p, n)
 #define UNPOISON(p, n) ASAN_UNPOISON_MEMORY_REGION(p, n)
 #else
-#define POISON(p, n) ((void)(p), (void)(n))
+#define POISON(p, n)   ((void)(p), (void)(n))
 #define UNPOISON(p, n) ((void)(p), (void)(n))
 #endif
 
@@ -69,9 +70,14 @@ vlmk_cpu_products *vlmk_cpu_products_of(vlmk_cpu_state *state)
 }
 
 void vlmk_cpu_env_init(vlmk_env *env, vlmk_cpu_state *state, void *pool, int n_workers,
-                       void (*parallel)(void *pool, void (*fn)(void *arg, int64_t tile, int worker), void *arg, int64_t n_tiles))
+                       void (*parallel)(void *pool, void (*fn)(void *arg, int64_t tile, int worker),
+                                        void *arg, int64_t n_tiles))
 {
-    *env = (vlmk_env){.pool = pool, .n_workers = n_workers, .parallel = parallel, .scratch = vlmk_cpu_scratch, .device = state};
+    *env = (vlmk_env){.pool = pool,
+                      .n_workers = n_workers,
+                      .parallel = parallel,
+                      .scratch = vlmk_cpu_scratch,
+                      .device = state};
 }
 
 size_t vlmk_cpu_scratch_bytes(const vlmk_cpu_state *state)
@@ -86,7 +92,8 @@ void *vlmk_cpu_scratch(vlmk_env *env, size_t bytes)
 {
     vlmk_cpu_state *state = env->device;
     if (bytes > SIZE_MAX / 4) return NULL;
-    size_t need = (size_t)vlmk_cpu_round_up((int64_t)bytes, VLMK_CPU_LINE) + VLMK_CPU_LINE; /* a gap of a line between pieces */
+    size_t need = (size_t)vlmk_cpu_round_up((int64_t)bytes, VLMK_CPU_LINE) +
+                  VLMK_CPU_LINE; /* a gap of a line between pieces */
     scratch_block *last = state->n_blocks ? &state->block[state->n_blocks - 1] : NULL;
     if (!last || last->bytes - last->used < need) {
         size_t held = vlmk_cpu_scratch_bytes(state), size = held > need ? held : need;
@@ -100,7 +107,8 @@ void *vlmk_cpu_scratch(vlmk_env *env, size_t bytes)
     return taken;
 }
 
-/* Nothing is in use any more: several blocks become one that holds what the call took, so memory follows the largest call. */
+/* Nothing is in use any more: several blocks become one that holds what the call took, so memory
+ * follows the largest call. */
 void vlmk_cpu_call_done(vlmk_env *env)
 {
     vlmk_cpu_state *state = env->device;
@@ -124,7 +132,8 @@ void *vlmk_cpu_worker_scratch(vlmk_env *env, size_t bytes, size_t *stride)
     return env->scratch(env, *stride * (size_t)env->n_workers);
 }
 
-void vlmk_cpu_parallel(vlmk_env *env, void (*fn)(void *arg, int64_t tile, int worker), void *arg, int64_t n_tiles)
+void vlmk_cpu_parallel(vlmk_env *env, void (*fn)(void *arg, int64_t tile, int worker), void *arg,
+                       int64_t n_tiles)
 {
     if (n_tiles <= 0) return;
     if (env->parallel && n_tiles > 1) {
@@ -142,7 +151,8 @@ vlmk_cpu_mm *vlmk_cpu_mm_get(vlmk_env *env, vlmk_cpu_mm_shape shape)
 
 const char *vlmk_cpu_dnnl_impl(vlmk_cpu_state *state, int64_t m, int64_t n, int64_t k, int dtype)
 {
-    vlmk_cpu_mm_shape shape = {.m = m, .n = vlmk_cpu_round_up(n, 64), .k = vlmk_cpu_round_up(k, 32), .dtype = dtype};
+    vlmk_cpu_mm_shape shape = {
+        .m = m, .n = vlmk_cpu_round_up(n, 64), .k = vlmk_cpu_round_up(k, 32), .dtype = dtype};
     vlmk_cpu_mm *mm = vlmk_cpu_products_get(state->products, shape);
     return mm ? vlmk_cpu_mm_impl(mm) : NULL;
 }

@@ -1,6 +1,7 @@
-/* Vectors of f32 for the CPU kernels, in GCC's vector extensions: one source for every instruction set, VLMK_VECTOR_BYTES wide.
- * Loads and stores convert bf16 on the way. A tail is a masked copy of the body: the same functions on a vector padded with zeros,
- * so an element's value never depends on where its row ends. */
+/* Vectors of f32 for the CPU kernels, in GCC's vector extensions: one source for every
+ * instruction set, VLMK_VECTOR_BYTES wide. Loads and stores convert bf16 on the way. A tail is a
+ * masked copy of the body: the same functions on a vector padded with zeros, so an element's
+ * value never depends on where its row ends. */
 #ifndef VLMK_CPU_VEC_H
 #define VLMK_CPU_VEC_H
 
@@ -15,8 +16,8 @@
 /* VLMK_CPU(x) is vlmk_cpu_<isa>_x: the build compiles each file once per instruction set. */
 #define VLMK_CPU_JOIN(isa, name) vlmk_cpu_##isa##_##name
 #define VLMK_CPU_NAME(isa, name) VLMK_CPU_JOIN(isa, name)
-#define VLMK_CPU(name) VLMK_CPU_NAME(VLMK_ISA, name)
-#define VLMK_INLINE static inline __attribute__((always_inline))
+#define VLMK_CPU(name)           VLMK_CPU_NAME(VLMK_ISA, name)
+#define VLMK_INLINE              static inline __attribute__((always_inline))
 
 enum { VL = VLMK_VECTOR_BYTES / 4 }; /* lanes of f32 */
 typedef float vf __attribute__((vector_size(VLMK_VECTOR_BYTES)));
@@ -81,7 +82,8 @@ VLMK_INLINE vf vf_sqrt(vf x)
 #endif
 }
 
-/* f32 bits to bf16, nearest even; a NaN stays a quiet NaN (as math_bf16.h). Integer work, so that subnormals survive. */
+/* f32 bits to bf16, nearest even; a NaN stays a quiet NaN (as math_bf16.h). Integer work, so
+ * that subnormals survive. */
 VLMK_INLINE vh vh_round(vf x)
 {
     vu bits = (vu)x;
@@ -163,25 +165,28 @@ VLMK_INLINE float vf_top(vf x)
     return best;
 }
 
-/* Call body(i, n) for i = 0, VL, 2 VL ... below `count`, n = lanes in use; body is an expression over i and n. */
-#define VLMK_FOR_LANES(i, n, count, body)                               \
-    do {                                                                \
-        int64_t i = 0;                                                  \
-        for (; i + VL <= (count); i += VL) {                            \
-            enum { n = VL };                                            \
-            body;                                                       \
-        }                                                               \
-        if (i < (count)) {                                              \
-            const int64_t n = (count) - i;                              \
-            body;                                                       \
-        }                                                               \
+/* Call body(i, n) for i = 0, VL, 2 VL ... below `count`, n = lanes in use; body is an expression
+ * over i and n. */
+#define VLMK_FOR_LANES(i, n, count, body)                                                          \
+    do {                                                                                           \
+        int64_t i = 0;                                                                             \
+        for (; i + VL <= (count); i += VL) {                                                       \
+            enum { n = VL };                                                                       \
+            body;                                                                                  \
+        }                                                                                          \
+        if (i < (count)) {                                                                         \
+            const int64_t n = (count)-i;                                                           \
+            body;                                                                                  \
+        }                                                                                          \
     } while (0)
 
-/* e^(hi + lo), |lo| small beside hi: range reduction by ln 2 in two parts, degree 6 on the rest, error below 2 ulp; subnormal results
- * and infinities come out right because the power of two is applied in two halves. */
+/* e^(hi + lo), |lo| small beside hi: range reduction by ln 2 in two parts, degree 6 on the rest,
+ * error below 2 ulp; subnormal results and infinities come out right because the power of two is
+ * applied in two halves. */
 VLMK_INLINE vf vf_exp_sum(vf hi, vf lo)
 {
-    vi is_zero = (vi)(hi < -104.0f); /* below half the smallest subnormal; computing that would cost a trap to microcode */
+    /* Below half the smallest subnormal; computing that would cost a trap to microcode. */
+    vi is_zero = (vi)(hi < -104.0f);
     hi = (vf)((vi)hi & ~is_zero);
     hi = vf_select((vi)(hi > 90.0f), vf_set(90.0f), hi);
     const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
@@ -205,15 +210,16 @@ VLMK_INLINE vf vf_exp(vf x)
     return vf_exp_sum(x, vf_set(0.0f));
 }
 
-/* Normal distribution function and density at x. Phi(-a) = exp(-a^2/2) Q(a), a = |x|: Q is smooth and is a polynomial of degree 9 in
- * (a-3)/(a+3) (minimax over [0, 14.5], 1e-8 relative), so the left tail keeps its relative accuracy. a^2 is split in an exact part
- * and a rest, else its rounding would be magnified by the exponential. */
+/* Normal distribution function and density at x. Phi(-a) = exp(-a^2/2) Q(a), a = |x|: Q is
+ * smooth and is a polynomial of degree 9 in (a-3)/(a+3) (minimax over [0, 14.5], 1e-8 relative),
+ * so the left tail keeps its relative accuracy. a^2 is split in an exact part and a rest, else
+ * its rounding would be magnified by the exponential. */
 VLMK_INLINE void vf_normal(vf x, vf *cdf, vf *density)
 {
     vf a = vf_abs(x);
     vi is_far = (vi)(a > 13.4f); /* both are below the normal f32 there, times x too: zero */
     a = (vf)((vi)a & ~is_far);
-    vf coarse = (vf)((vi)a & ~0xfff);                 /* 12 bits: its square is exact */
+    vf coarse = (vf)((vi)a & ~0xfff); /* 12 bits: its square is exact */
     vf e = vf_exp_sum(coarse * coarse * -0.5f, (a - coarse) * (a + coarse) * -0.5f);
     vf t = (a - 3.0f) / (a + 3.0f);
     vf q = t * 5.31614874e-05f + 0.00011501385f;
@@ -240,7 +246,8 @@ VLMK_INLINE vf vf_gelu_slope(vf x)
 {
     vf cdf, density;
     vf_normal(x, &cdf, &density);
-    vi is_far = (vi)(vf_abs(x) > 13.4f); /* there density is zero, and infinity times zero must be too */
+    vi is_far =
+        (vi)(vf_abs(x) > 13.4f); /* there density is zero, and infinity times zero must be too */
     return cdf + (vf)((vi)(x * density) & ~is_far);
 }
 
@@ -261,17 +268,18 @@ VLMK_INLINE vf vf_tanh(vf x)
 
 /* 0 a0 b0 a1 b1 ..: the lower (upper) halves of two vectors, lane by lane. */
 #if VLMK_VECTOR_BYTES == 64
-#define VLMK_ZIP_LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define VLMK_ZIP_LOW  0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
 #define VLMK_ZIP_HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
 #elif VLMK_VECTOR_BYTES == 32
-#define VLMK_ZIP_LOW 0, 8, 1, 9, 2, 10, 3, 11
+#define VLMK_ZIP_LOW  0, 8, 1, 9, 2, 10, 3, 11
 #define VLMK_ZIP_HIGH 4, 12, 5, 13, 6, 14, 7, 15
 #else
-#define VLMK_ZIP_LOW 0, 4, 1, 5
+#define VLMK_ZIP_LOW  0, 4, 1, 5
 #define VLMK_ZIP_HIGH 2, 6, 3, 7
 #endif
 
-/* Transpose VL x VL words in place: after log2(VL) rounds of zipping row r with row r + VL/2, word (i, j) stands at (j, i). */
+/* Transpose VL x VL words in place: after log2(VL) rounds of zipping row r with row r + VL/2,
+ * word (i, j) stands at (j, i). */
 VLMK_INLINE void vu_transpose(vu row[VL])
 {
     for (int round = 1; round < VL; round *= 2) {

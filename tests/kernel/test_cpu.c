@@ -1,5 +1,6 @@
-/* What the CPU kernels promise beyond agreeing with the reference on small shapes: tiles of large products fit together, primitives
- * serve several threads at once, memory settles after the first calls. */
+/* What the CPU kernels promise beyond agreeing with the reference on small shapes: tiles of
+ * large products fit together, primitives serve several threads at once, memory settles after
+ * the first calls. */
 #include <stdlib.h>
 #include <string.h>
 #include "harness.h"
@@ -10,7 +11,8 @@
 static const char *const isa_names[] = {"base", "avx2", "avx512", "avx512_bf16"};
 enum { N_ISA = 4, WORKERS = 2 };
 
-static void run_team(void *pool, void (*fn)(void *arg, int64_t tile, int worker), void *arg, int64_t n_tiles)
+static void run_team(void *pool, void (*fn)(void *arg, int64_t tile, int worker), void *arg,
+                     int64_t n_tiles)
 {
     vlm_team_run(pool, fn, arg, n_tiles);
 }
@@ -51,7 +53,8 @@ typedef struct product_shape {
     int32_t offset[5];
 } product_shape;
 
-/* Shapes that cross every tile: rows 64, 256, 512 and 1024, columns 128 and 256, K beyond one panel, tails of 1. */
+/* Shapes that cross every tile: rows 64, 256, 512 and 1024, columns 128 and 256, K beyond one
+ * panel, tails of 1. */
 static const product_shape shapes[] = {
     {577, 300, 770, 1, {0}},
     {1100, 65, 130, 2, {3, 1060, 1100}},
@@ -76,49 +79,85 @@ static void check_y_and_dx(const products *p, int64_t m, int64_t n, int64_t k, c
     const product_shape *s = p->s;
     int64_t g = group_of(s, m), y = 0, dx = 0;
     if (g < 0) return;
-    for (int64_t j = 0; j < s->K; j++) y += value_at(&p->x, m * s->K + j) * value_at(&p->w, (g * s->N + n) * s->K + j);
-    for (int64_t j = 0; j < s->N; j++) dx += value_at(&p->dy, m * s->N + j) * value_at(&p->w, (g * s->N + j) * s->K + k);
-    if (p->y[m * s->N + n] != (float)y) test_fail(__FILE__, __LINE__, "%s: y[%lld, %lld]", isa, (long long)m, (long long)n);
-    if (p->dx[m * s->K + k] != (float)dx) test_fail(__FILE__, __LINE__, "%s: dx[%lld, %lld]", isa, (long long)m, (long long)k);
+    for (int64_t j = 0; j < s->K; j++)
+        y += value_at(&p->x, m * s->K + j) * value_at(&p->w, (g * s->N + n) * s->K + j);
+    for (int64_t j = 0; j < s->N; j++)
+        dx += value_at(&p->dy, m * s->N + j) * value_at(&p->w, (g * s->N + j) * s->K + k);
+    if (p->y[m * s->N + n] != (float)y)
+        test_fail(__FILE__, __LINE__, "%s: y[%lld, %lld]", isa, (long long)m, (long long)n);
+    if (p->dx[m * s->K + k] != (float)dx)
+        test_fail(__FILE__, __LINE__, "%s: dx[%lld, %lld]", isa, (long long)m, (long long)k);
 }
 
 static void check_dw(const products *p, int64_t g, int64_t n, int64_t k, const char *isa)
 {
     const product_shape *s = p->s;
-    int64_t first = s->G == 1 ? 0 : s->offset[g], end = s->G == 1 ? s->M : s->offset[g + 1], dw = 0, db = 0;
+    int64_t first = s->G == 1 ? 0 : s->offset[g], end = s->G == 1 ? s->M : s->offset[g + 1], dw = 0,
+            db = 0;
     for (int64_t m = first; m < end; m++) {
         dw += value_at(&p->dy, m * s->N + n) * value_at(&p->x, m * s->K + k);
         db += value_at(&p->dy, m * s->N + n);
     }
     if (p->dw[(g * s->N + n) * s->K + k] != (float)dw)
-        test_fail(__FILE__, __LINE__, "%s: dw[%lld, %lld, %lld]", isa, (long long)g, (long long)n, (long long)k);
-    if (p->db[g * s->N + n] != (float)db) test_fail(__FILE__, __LINE__, "%s: db[%lld, %lld]", isa, (long long)g, (long long)n);
+        test_fail(__FILE__, __LINE__, "%s: dw[%lld, %lld, %lld]", isa, (long long)g, (long long)n,
+                  (long long)k);
+    if (p->db[g * s->N + n] != (float)db)
+        test_fail(__FILE__, __LINE__, "%s: db[%lld, %lld]", isa, (long long)g, (long long)n);
 }
 
 /* All three products, then elements spread over the whole output and the last of each. */
 static void check_products(const char *isa, vlmk_env *env, const product_shape *s, int dtype)
 {
     const vlmk_table *table = vlmk_cpu_named(isa);
-    products p = {.s = s, .x = make(s->M * s->K, dtype, 1), .w = make(s->G * s->N * s->K, dtype, 77), .dy = make(s->M * s->N, dtype, 9999)};
+    products p = {.s = s,
+                  .x = make(s->M * s->K, dtype, 1),
+                  .w = make(s->G * s->N * s->K, dtype, 77),
+                  .dy = make(s->M * s->N, dtype, 9999)};
     const int32_t *offset = s->G > 1 ? s->offset : NULL;
     p.y = malloc((size_t)(s->M * s->N) * sizeof(float));
     p.dx = malloc((size_t)(s->M * s->K) * sizeof(float));
     p.dw = malloc((size_t)(s->G * s->N * s->K) * sizeof(float));
     p.db = malloc((size_t)(s->G * s->N) * sizeof(float));
-    vlmk_linear_fwd_args fwd = {.dtype = dtype, .y_dtype = VLMOE_F32, .M = s->M, .N = s->N, .K = s->K, .G = s->G, .offset = offset,
-                                .x = p.x.data, .w = p.w.data, .y = p.y};
-    vlmk_linear_dx_args dx = {.dtype = dtype, .dx_dtype = VLMOE_F32, .M = s->M, .N = s->N, .K = s->K, .G = s->G, .offset = offset,
-                              .dy = p.dy.data, .w = p.w.data, .dx = p.dx};
-    vlmk_linear_dw_args dw = {.dtype = dtype, .M = s->M, .N = s->N, .K = s->K, .G = s->G, .offset = offset, .x = p.x.data,
-                              .dy = p.dy.data, .dw = p.dw, .db = p.db};
+    vlmk_linear_fwd_args fwd = {.dtype = dtype,
+                                .y_dtype = VLMOE_F32,
+                                .M = s->M,
+                                .N = s->N,
+                                .K = s->K,
+                                .G = s->G,
+                                .offset = offset,
+                                .x = p.x.data,
+                                .w = p.w.data,
+                                .y = p.y};
+    vlmk_linear_dx_args dx = {.dtype = dtype,
+                              .dx_dtype = VLMOE_F32,
+                              .M = s->M,
+                              .N = s->N,
+                              .K = s->K,
+                              .G = s->G,
+                              .offset = offset,
+                              .dy = p.dy.data,
+                              .w = p.w.data,
+                              .dx = p.dx};
+    vlmk_linear_dw_args dw = {.dtype = dtype,
+                              .M = s->M,
+                              .N = s->N,
+                              .K = s->K,
+                              .G = s->G,
+                              .offset = offset,
+                              .x = p.x.data,
+                              .dy = p.dy.data,
+                              .dw = p.dw,
+                              .db = p.db};
     CHECK_INT(table->linear_fwd(env, &fwd), VLMOE_OK);
     vlmk_cpu_call_done(env);
     CHECK_INT(table->linear_dx(env, &dx), VLMOE_OK);
     vlmk_cpu_call_done(env);
     CHECK_INT(table->linear_dw(env, &dw), VLMOE_OK);
     vlmk_cpu_call_done(env);
-    for (int64_t m = 0; m < s->M; m++) check_y_and_dx(&p, m, (m * 37 + 11) % s->N, (m * 101 + 7) % s->K, isa);
-    for (int64_t n = 0; n < s->N; n++) check_y_and_dx(&p, s->M - 1 - n % 3, n, s->K - 1 - n % 2, isa);
+    for (int64_t m = 0; m < s->M; m++)
+        check_y_and_dx(&p, m, (m * 37 + 11) % s->N, (m * 101 + 7) % s->K, isa);
+    for (int64_t n = 0; n < s->N; n++)
+        check_y_and_dx(&p, s->M - 1 - n % 3, n, s->K - 1 - n % 2, isa);
     for (int64_t g = 0; g < s->G; g++)
         for (int64_t n = 0; n < s->N; n++) check_dw(&p, g, n, (n * 13 + g) % s->K, isa);
     check_dw(&p, s->G - 1, s->N - 1, s->K - 1, isa);
@@ -142,7 +181,8 @@ TEST(cpu_large_products_of_whole_numbers_are_exact)
     vlm_team_destroy(team);
 }
 
-/* A reference implementation inside oneDNN would be right and a hundred times too slow, and nobody would notice. */
+/* A reference implementation inside oneDNN would be right and a hundred times too slow, and
+ * nobody would notice. */
 TEST(cpu_products_use_no_reference_implementation_of_onednn)
 {
     vlmk_cpu_state *cpu = vlmk_cpu_state_create(1);
@@ -165,13 +205,16 @@ TEST(cpu_scratch_settles_after_the_first_call)
     vlmk_cpu_env_init(&env, cpu, NULL, 1, NULL);
     size_t held = 0;
     for (int call = 0; call < 4; call++) {
-        char *first = vlmk_cpu_scratch(&env, 100), *second = vlmk_cpu_scratch(&env, 5000000), *third = vlmk_cpu_scratch(&env, 1);
+        char *first = vlmk_cpu_scratch(&env, 100), *second = vlmk_cpu_scratch(&env, 5000000),
+             *third = vlmk_cpu_scratch(&env, 1);
         CHECK(first && second && third);
-        CHECK((uintptr_t)first % 64 == 0 && (uintptr_t)second % 64 == 0 && (uintptr_t)third % 64 == 0);
+        CHECK((uintptr_t)first % 64 == 0 && (uintptr_t)second % 64 == 0 &&
+              (uintptr_t)third % 64 == 0);
         memset(first, 1, 100);
         memset(second, 2, 5000000);
         *third = 3;
-        CHECK(first[99] == 1 && second[0] == 2 && second[4999999] == 2); /* no piece overlaps another */
+        CHECK(first[99] == 1 && second[0] == 2 &&
+              second[4999999] == 2); /* no piece overlaps another */
         vlmk_cpu_call_done(&env);
         if (call == 0) held = vlmk_cpu_scratch_bytes(cpu);
         CHECK(vlmk_cpu_scratch_bytes(cpu) == held);
