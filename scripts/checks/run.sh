@@ -1,6 +1,6 @@
 #!/bin/bash
 # Runs every check of this folder; all run, and any complaint fails.
-# usage: run.sh [BUILD_FOLDER]      with a build also the exported symbols
+# usage: run.sh [BUILD_FOLDER]      with a build also the exported symbols and the generated documents
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 status=0
@@ -10,5 +10,6 @@ done
 "$here/check_headers.sh" || status=1
 if [ $# -gt 0 ]; then
     "$here/check_abi.sh" "$1/src/libvlmoe.so" || status=1
+    "$here/../docs.sh" --check "$1" || status=1
 fi
 exit $status

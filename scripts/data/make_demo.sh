@@ -1,14 +1,14 @@
 #!/bin/bash
 # Makes the demo's data: emoji drawings with names, and WordNet's glosses, from five Debian packages (29 MB down).
 # With a built vlmoe-data also the shards to train from and the text tokeniser. About a minute, 150 MB.
-# usage: make_demo.sh [--out FOLDER] [--build FOLDER] [--vocab N]     defaults: data/emoji, build, 2000
+# usage: make_demo.sh [--out FOLDER] [--build FOLDER] [--vocab N]     defaults: data/emoji, build, 4000
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 out=$root/data/emoji
 build=$root/build
-vocab=2000
+vocab=4000
 while [ $# -gt 0 ]; do
     case $1 in
     --out) out=${2:?--out needs a folder}; shift ;;
