@@ -1,5 +1,6 @@
 /* Making, ending, saving and resuming a trainer. */
 #include <string.h>
+#include "base_file.h"
 #include "base_json.h"
 #include "train_checkpoint.h"
 #include "train_plan.h"
@@ -208,6 +209,24 @@ static vlmoe_status check_keys(vlmoe_trainer *t, const vlm_checkpoint *c, int n_
     return st;
 }
 
+/* The same path may hold another vocabulary by now, and its words would be other rows of the embedding. */
+static vlmoe_status check_text_model(vlmoe_trainer *t, const vlm_checkpoint *c, int n_force, const char *const *force)
+{
+    enum { MAX_BYTES = 1 << 28 };
+    const char *path = vlm_ckpt_path(c->files, "text.model");
+    char *then = NULL, *now = NULL;
+    size_t then_bytes = 0, now_bytes = 0;
+    if (!path || !t->spm || is_forced("data.text_model:", n_force, force)) return VLMOE_OK;
+    vlmoe_status st = vlm_file_read(path, MAX_BYTES, &then, &then_bytes, &t->error);
+    if (!st) st = vlm_file_read(t->text_model, MAX_BYTES, &now, &now_bytes, &t->error);
+    if (!st && (then_bytes != now_bytes || memcmp(then, now, now_bytes)))
+        st = vlm_fail(&t->error, VLMOE_E_ARG, "data.text_model: %s is not the text model that %s was made with. Bring that back (it is %s), or --force data.text_model",
+                      t->text_model, c->path, path);
+    vlm_free(then);
+    vlm_free(now);
+    return st;
+}
+
 static vlmoe_status check_machine(vlmoe_trainer *t, const vlm_checkpoint *c)
 {
     char device[128] = "";
@@ -224,6 +243,7 @@ vlmoe_status vlmoe_trainer_resume(vlmoe_trainer *t, const char *path, int n_forc
     t->error = (vlmoe_error){VLMOE_OK, ""};
     VLM_TRY(vlm_checkpoint_open(path, &c, &t->error));
     vlmoe_status st = check_keys(t, &c, n_force, force);
+    if (!st) st = check_text_model(t, &c, n_force, force);
     if (!st) st = check_machine(t, &c);
     if (!st) st = vlm_checkpoint_load_model(&c, t->ctx, t->tokeniser, "", &t->error);
     if (!st) st = vlm_checkpoint_load_optimiser(&c, t->ctx, &t->error);
