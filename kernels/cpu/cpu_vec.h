@@ -89,7 +89,7 @@ VLMK_INLINE vh vh_round(vf x)
     vu bits = (vu)x;
     vu rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
     vu quiet = (bits >> 16) | 0x0040u;
-    vu is_nan = (vu)(x != x);
+    vu is_nan = (vu)((bits & 0x7fffffffu) > 0x7f800000u);
     return __builtin_convertvector((rounded & ~is_nan) | (quiet & is_nan), vh);
 }
 VLMK_INLINE vf vh_widen(vh x)

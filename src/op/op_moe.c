@@ -175,7 +175,7 @@ vlmoe_tensor *vlmoe_moe(vlmoe_tape *tape, vlmoe_tensor *x, const vlmoe_moe_weigh
         return vlm_poison(tape, VLMOE_E_ARG, "moe: x or a weight is NULL");
     vlm_routing *routing = NULL;
     vlmoe_tensor *weight = route_tokens(tape, x, weights->router, params, &routing);
-    if (!weight) return NULL;
+    if (!weight || !routing) return NULL;
     vlm_linear_opts opts = {.act = VLMOE_ACT_GELU,
                             .out_dtype = x->dtype,
                             .n_groups = routing->E,
