@@ -45,6 +45,12 @@ need_tools() { # need_tools TOOL...
         { tail -n 20 "$scratch/build.log" >&2; fail "the build failed"; }
 }
 
+need_current_build() { # tools, both libraries and headers must be of one state where they are compared
+    need_tools vlmoe-train vlmoe-data
+    cmake --build "$build" -j "${VLMOE_JOBS:-$(nproc)}" >"$scratch/build.log" 2>&1 ||
+        { tail -n 20 "$scratch/build.log" >&2; fail "the build failed"; }
+}
+
 need_demo() { # the demo's data and image tokeniser, as the quick start makes them
     if [ ! -e data/emoji/text.model ] || [ ! -d data/emoji/shards/train_pairs ]; then
         echo "$show: making the demo's data"
