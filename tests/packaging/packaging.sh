@@ -56,7 +56,7 @@ expect_version "$scratch/pcs_packaging_version"
 if ldd "$scratch/pcs_packaging_version" | grep -q libvlmoe; then fail "the static program needs libvlmoe.so"; fi
 
 # CMake, from a project in C alone.
-cmake -S "$source/tests/packaging/consumer" -B "$scratch/consumer" -DCMAKE_PREFIX_PATH="$prefix" \
+cmake -G Ninja -S "$source/tests/packaging/consumer" -B "$scratch/consumer" -DCMAKE_PREFIX_PATH="$prefix" \
     -DPROGRAMS="$(IFS=';' && echo "${programs[*]}")" >"$scratch/cmake.log" 2>&1 || { cat "$scratch/cmake.log"; exit 1; }
 cmake --build "$scratch/consumer" >"$scratch/cmake.log" 2>&1 || { cat "$scratch/cmake.log"; exit 1; }
 expect_version "$scratch/consumer/packaging_version_shared"
