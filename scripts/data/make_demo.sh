@@ -46,4 +46,4 @@ for set in train_pairs val_pairs train_images train_text val_text; do
     mkdir -p "$out/shards"
     "$tool" pack --in "$out/$set.jsonl" --out "$out/shards/$set" --images "$out"
 done
-"$tool" vocab --in "$out/train_pairs.jsonl" "$out/train_text.jsonl" --size "$vocab" --out "$out/text.model"
+"$tool" vocab --in "$out/shards/train_pairs" "$out/shards/train_text" --size "$vocab" --out "$out/text.model"

@@ -125,6 +125,11 @@ static vlmoe_status train(const vocab_options *options, const char *lines, vlmoe
     int n_files = 0;
     bool has_sets = false;
     for (int i = 0; i < options->n_in; i++) {
+        const char *end = strrchr(options->in[i], '.');
+        if (end && !strcmp(end, ".jsonl")) /* its keys and file names would become words */
+            return vlm_fail(error, VLMOE_E_ARG,
+                            "%s is a manifest: pack it and give the folder of shards, or give plain text",
+                            options->in[i]);
         if (is_set(options->in[i])) has_sets = true;
         else files[n_files++] = options->in[i];
     }
@@ -135,6 +140,17 @@ static vlmoe_status train(const vocab_options *options, const char *lines, vlmoe
     vlmoe_status st = vlm_spm_train(files, n_files, (int)options->size, options->out, error);
     if (has_sets) remove(lines);
     return st;
+}
+
+/* What the model has, which a small corpus may keep below what was asked for. */
+static int print_size(const char *tool, const char *path)
+{
+    vlm_spm *spm = NULL;
+    vlmoe_error error = {0};
+    if (vlm_spm_open(path, &spm, &error)) return vlm_cli_report(tool, &error);
+    printf("%s: %d pieces\n", path, vlm_spm_special(spm).n);
+    vlm_spm_close(spm);
+    return vlm_cli_finish(tool, CLI_OK);
 }
 
 int vlm_cli_data_vocab(int argc, char **argv)
@@ -148,6 +164,5 @@ int vlm_cli_data_vocab(int argc, char **argv)
                             : vlm_fail(&error, VLMOE_E_NOMEM, "no memory for a path");
     vlm_free(lines);
     if (st) return vlm_cli_report(argv[0], &error);
-    printf("%s: %lld pieces\n", options.out, (long long)options.size);
-    return CLI_OK;
+    return print_size(argv[0], options.out);
 }

@@ -342,6 +342,11 @@ int main(int argc, char **argv)
     if (o.n_force && !o.resume) return vlm_cli_usage("vlmoe-train", "--force goes with --resume");
     if (vlmoe_config_load(o.config, o.n_set, o.set, &config, &error))
         return vlm_cli_report("vlmoe-train", &error);
+    for (int i = 0; i < o.n_force; i++)
+        if (!vlmoe_config_get(config, o.force[i])) {
+            vlmoe_config_destroy(config);
+            return vlm_cli_usage("vlmoe-train", "--force %s: there is no such key", o.force[i]);
+        }
     int code = o.print_config ? print_config(config)
                : o.dry_run    ? dry_run(config)
                               : train(config, &o);

@@ -237,11 +237,27 @@ static vlmoe_status check_machine(vlmoe_trainer *t, const vlm_checkpoint *c)
     return VLMOE_OK;
 }
 
+/* A run's folder stands for its newest whole checkpoint: say so when a newer one is not whole. */
+static void warn_of_damaged(vlmoe_trainer *t, const char *path, const vlm_checkpoint *c)
+{
+    char **names = NULL;
+    size_t n = 0;
+    int64_t step = 0, newest = c->state.step;
+    if (!strcmp(path, c->path) || vlm_dir_list(path, &names, &n, NULL)) return;
+    for (size_t i = 0; i < n; i++)
+        if (vlm_ckpt_step_of(names[i], &step)) newest = VLM_MAX(newest, step);
+    if (newest > c->state.step)
+        vlm_logf(&t->log, VLMOE_LOG_WARN, "resume", "the checkpoint of step %lld in %s is damaged: going on from step %lld", (long long)newest, path,
+                 (long long)c->state.step);
+    vlm_names_free(names, n);
+}
+
 vlmoe_status vlmoe_trainer_resume(vlmoe_trainer *t, const char *path, int n_force, const char *const *force)
 {
     vlm_checkpoint c = {0};
     t->error = (vlmoe_error){VLMOE_OK, ""};
     VLM_TRY(vlm_checkpoint_open(path, &c, &t->error));
+    warn_of_damaged(t, path, &c);
     vlmoe_status st = check_keys(t, &c, n_force, force);
     if (!st) st = check_text_model(t, &c, n_force, force);
     if (!st) st = check_machine(t, &c);
