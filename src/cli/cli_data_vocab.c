@@ -127,9 +127,10 @@ static vlmoe_status train(const vocab_options *options, const char *lines, vlmoe
     for (int i = 0; i < options->n_in; i++) {
         const char *end = strrchr(options->in[i], '.');
         if (end && !strcmp(end, ".jsonl")) /* its keys and file names would become words */
-            return vlm_fail(error, VLMOE_E_ARG,
-                            "%s is a manifest: pack it and give the folder of shards, or give plain text",
-                            options->in[i]);
+            return vlm_fail(
+                error, VLMOE_E_ARG,
+                "%s is a manifest: pack it and give the folder of shards, or give plain text",
+                options->in[i]);
         if (is_set(options->in[i])) has_sets = true;
         else files[n_files++] = options->in[i];
     }

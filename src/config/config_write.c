@@ -39,8 +39,8 @@ int vlm_config_differences(const vlmoe_config *a, const vlmoe_config *b, vlm_tex
         vlm_key_write(&vlm_keys[i], b, &right);
         if (!left.data || !right.data || strcmp(left.data, right.data)) {
             n++;
-            vlm_text_put(out, "%s.%s: %s and %s\n", vlm_keys[i].section, vlm_keys[i].name, left.data ? left.data : "?",
-                         right.data ? right.data : "?");
+            vlm_text_put(out, "%s.%s: %s and %s\n", vlm_keys[i].section, vlm_keys[i].name,
+                         left.data ? left.data : "?", right.data ? right.data : "?");
         }
         vlm_text_free(&left);
         vlm_text_free(&right);
@@ -67,9 +67,11 @@ const char *vlmoe_config_get(vlmoe_config *config, const char *name)
 
 static void describe_bounds(const vlm_key *key, vlm_text *out)
 {
-    bool is_number = key->type == VLM_KEY_INT || key->type == VLM_KEY_REAL || key->type == VLM_KEY_INTS || key->type == VLM_KEY_REALS;
+    bool is_number = key->type == VLM_KEY_INT || key->type == VLM_KEY_REAL ||
+                     key->type == VLM_KEY_INTS || key->type == VLM_KEY_REALS;
     if (key->choices) {
-        for (const char *at = key->choices; *at; at++) vlm_text_put(out, *at == '|' ? ", " : "%c", *at);
+        for (const char *at = key->choices; *at; at++)
+            vlm_text_put(out, *at == '|' ? ", " : "%c", *at);
     } else if (is_number) {
         vlm_text_put(out, "%.15g to %.15g", key->min, key->max);
     } else {
@@ -79,13 +81,17 @@ static void describe_bounds(const vlm_key *key, vlm_text *out)
 
 static void describe_markdown(const vlm_key_section *section, vlm_text *out)
 {
-    vlm_text_put(out, "\n## %s\n\n%s.\n\n| key | default | values | kind | meaning |\n|---|---|---|---|---|\n", section->name, section->help);
+    vlm_text_put(
+        out,
+        "\n## %s\n\n%s.\n\n| key | default | values | kind | meaning |\n|---|---|---|---|---|\n",
+        section->name, section->help);
     for (int i = 0; i < vlm_n_keys; i++) {
         const vlm_key *key = &vlm_keys[i];
         if (strcmp(key->section, section->name)) continue;
         vlm_text_put(out, "| `%s` | `%s` | ", key->name, key->standard);
         describe_bounds(key, out);
-        vlm_text_put(out, " | %s | %s |\n", key->kind == VLM_KEY_NUMBER ? "number" : "execution", key->help);
+        vlm_text_put(out, " | %s | %s |\n", key->kind == VLM_KEY_NUMBER ? "number" : "execution",
+                     key->help);
     }
 }
 
@@ -94,16 +100,20 @@ static void describe_plain(const vlm_key_section *section, vlm_text *out)
     vlm_text_put(out, "\n%s: %s\n", section->name, section->help);
     for (int i = 0; i < vlm_n_keys; i++)
         if (!strcmp(vlm_keys[i].section, section->name))
-            vlm_text_put(out, "  %-22s %s (%s)\n", vlm_keys[i].name, vlm_keys[i].help, vlm_keys[i].standard);
+            vlm_text_put(out, "  %-22s %s (%s)\n", vlm_keys[i].name, vlm_keys[i].help,
+                         vlm_keys[i].standard);
 }
 
 void vlm_config_describe(bool markdown, vlm_text *out)
 {
     if (markdown)
-        vlm_text_put(out, "# Config keys\n\nGenerated from `src/config/config.def` by `vlmoe-train --help-config markdown`; do not edit.\n\n"
-                          "A config is JSON with comments: an object of the sections below, and `\"include\": \"other.json\"` (read first, relative "
+        vlm_text_put(out, "# Config keys\n\nGenerated from `src/config/config.def` by `vlmoe-train "
+                          "--help-config markdown`; do not edit.\n\n"
+                          "A config is JSON with comments: an object of the sections below, and "
+                          "`\"include\": \"other.json\"` (read first, relative "
                           "to the file). On the command line: `section.key=value`.\n\n"
-                          "Kind *number*: changes the numbers of a run, stands in its checkpoints, and is refused when it differs on resume. "
+                          "Kind *number*: changes the numbers of a run, stands in its checkpoints, "
+                          "and is refused when it differs on resume. "
                           "Kind *execution*: where and how it runs; free to change.\n");
     for (int i = 0; i < vlm_n_key_sections; i++) {
         if (markdown) describe_markdown(&vlm_key_sections[i], out);

@@ -7,5 +7,6 @@ double vlm_lr_at(double peak, double minimum, int64_t warmup, int64_t steps, int
     const double pi = 3.14159265358979323846;
     if (t <= warmup) return peak * (double)t / (double)warmup;
     if (t >= steps) return minimum;
-    return minimum + (peak - minimum) * 0.5 * (1.0 + cos(pi * (double)(t - warmup) / (double)(steps - warmup)));
+    return minimum + (peak - minimum) * 0.5 *
+                         (1.0 + cos(pi * (double)(t - warmup) / (double)(steps - warmup)));
 }

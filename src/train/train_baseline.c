@@ -18,9 +18,11 @@ static bool is_text_part(int part)
 
 static vlmoe_status counts_init(vlmoe_trainer *t, counts *c)
 {
-    *c = (counts){.n_words = t->spm ? vlm_spm_special(t->spm).n : 0, .n_codes = t->tokeniser ? t->config->tokeniser.codes : 0};
+    *c = (counts){.n_words = t->spm ? vlm_spm_special(t->spm).n : 0,
+                  .n_codes = t->tokeniser ? t->config->tokeniser.codes : 0};
     for (int i = 0; i < VLM_N_PARTS; i++) {
-        c->at[i] = vlm_alloc_array((size_t)(is_text_part(i) ? c->n_words : c->n_codes), sizeof(int64_t));
+        c->at[i] =
+            vlm_alloc_array((size_t)(is_text_part(i) ? c->n_words : c->n_codes), sizeof(int64_t));
         if (!c->at[i]) return vlm_fail(&t->error, VLMOE_E_NOMEM, "out of memory for target counts");
     }
     return VLMOE_OK;
@@ -35,14 +37,17 @@ static void count_words(const vlm_group *group, counts *c)
 {
     int64_t pair_tokens = group->n_pairs ? group->text_offset[group->n_pairs] : 0;
     for (int64_t i = 0; i < group->n_tokens; i++)
-        if (group->token_target[i] >= 0) c->at[i < pair_tokens ? VLM_PART_PAIR_TEXT : VLM_PART_TEXT][group->token_target[i]]++;
+        if (group->token_target[i] >= 0)
+            c->at[i < pair_tokens ? VLM_PART_PAIR_TEXT : VLM_PART_TEXT][group->token_target[i]]++;
 }
 
 static void count_codes(const vlm_group *group, const int32_t *codes, bool hidden_only, counts *c)
 {
-    int64_t of_images = group->n_images * group->n_patches, all = of_images + group->n_pairs * group->n_patches;
+    int64_t of_images = group->n_images * group->n_patches,
+            all = of_images + group->n_pairs * group->n_patches;
     for (int64_t i = 0; i < all; i++)
-        if (group->patch_mask[i] || !hidden_only) c->at[i < of_images ? VLM_PART_IMAGE : VLM_PART_PAIR_IMAGE][codes[i]]++;
+        if (group->patch_mask[i] || !hidden_only)
+            c->at[i < of_images ? VLM_PART_IMAGE : VLM_PART_PAIR_IMAGE][codes[i]]++;
 }
 
 /* The tokeniser's target is a patch with its mean removed, divided by its deviation, which is floored at 1e-3 of the pixel range
@@ -68,7 +73,8 @@ static vlmoe_status count_tokeniser(vlmoe_trainer *t, const vlm_group *group, co
     if (st) return vlm_fail(&t->error, st, "image tokeniser: %s", vlmoe_context_error(t->ctx));
     int64_t size = group->image_size, patch = t->config->model.patch;
     for (int64_t i = 0; i < group->n_images; i++)
-        for (int64_t p = 0; p < group->n_patches; p++) c->square += patch_square(group->pixels + i * size * size * 3, size, patch, p);
+        for (int64_t p = 0; p < group->n_patches; p++)
+            c->square += patch_square(group->pixels + i * size * size * 3, size, patch, p);
     c->patches += group->n_images * group->n_patches;
     count_codes(group, t->codes, false, c);
     return VLMOE_OK;
@@ -107,7 +113,9 @@ static void finish(const vlmoe_trainer *t, const counts *c, vlm_baseline *out)
 {
     for (int i = 0; i < VLM_N_PARTS; i++) {
         bool is_counted = is_text_part(i) ? c->n_words > 0 : c->n_codes > 0;
-        out->part[i] = constant_of(c->at[i], !is_counted || !t->model ? 0 : is_text_part(i) ? c->n_words : c->n_codes);
+        out->part[i] = constant_of(c->at[i], !is_counted || !t->model ? 0
+                                             : is_text_part(i)        ? c->n_words
+                                                                      : c->n_codes);
     }
     out->reconstruction = out->code_entropy = NAN;
     if (t->model) return;
@@ -136,7 +144,9 @@ vlmoe_status vlm_baseline_measure(vlmoe_trainer *t, vlm_baseline *out)
     counts c = {0};
     vlm_baseline found = {0};
     t->error = (vlmoe_error){VLMOE_OK, ""};
-    if (!t->val) return vlm_fail(&t->error, VLMOE_E_STATE, "no held-out data: set data.val_pairs, data.val_texts or data.val_images");
+    if (!t->val)
+        return vlm_fail(&t->error, VLMOE_E_STATE,
+                        "no held-out data: set data.val_pairs, data.val_texts or data.val_images");
     vlmoe_status st = counts_init(t, &c);
     if (!st) st = walk(t, &c, &found);
     if (!st) {

@@ -9,7 +9,8 @@ enum { STATE_FORMAT = 1, MAX_JSON_BYTES = 1 << 24 };
 
 /* ---- writing ---- */
 
-static vlmoe_status write_text(const char *folder, const char *name, const vlm_text *text, vlmoe_error *error)
+static vlmoe_status write_text(const char *folder, const char *name, const vlm_text *text,
+                               vlmoe_error *error)
 {
     if (text->failed) return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for %s", name);
     char *path = vlm_path_join(folder, name);
@@ -24,8 +25,11 @@ static vlmoe_status write_slabs(vlmoe_trainer *t, const char *folder, vlmoe_erro
     const vlm_slab model = {"", t->ctx->master};
     const size_t half = (size_t)t->ctx->n_elements;
     const vlm_slab moments[2] = {{"m/", t->ctx->moments}, {"v/", (float *)t->ctx->moments + half}};
-    char *model_path = vlm_path_join(folder, "model.safetensors"), *optimiser_path = vlm_path_join(folder, "optimiser.safetensors");
-    vlmoe_status st = model_path && optimiser_path ? VLMOE_OK : vlm_fail(error, VLMOE_E_NOMEM, "out of memory for a checkpoint");
+    char *model_path = vlm_path_join(folder, "model.safetensors"),
+         *optimiser_path = vlm_path_join(folder, "optimiser.safetensors");
+    vlmoe_status st = model_path && optimiser_path
+                          ? VLMOE_OK
+                          : vlm_fail(error, VLMOE_E_NOMEM, "out of memory for a checkpoint");
     if (!st) st = vlm_slabs_write(t->ctx, false, 1, &model, model_path, error);
     if (!st) st = vlm_slabs_write(t->ctx, true, 2, moments, optimiser_path, error);
     vlm_free(model_path);
@@ -41,10 +45,13 @@ static vlmoe_status write_codebook(vlmoe_trainer *t, const char *folder, vlmoe_e
     vlmoe_status st = vlm_tokeniser_state(t->tokeniser, &s);
     if (st) return vlm_fail(error, st, "code book: %s", vlmoe_context_error(t->ctx));
     const int64_t dims[2] = {s.codes, s.code_dim};
-    const vlm_st_decl decls[3] = {{"codebook.code", VLMOE_F32, 2, dims}, {"codebook.count", VLMOE_F32, 1, dims}, {"codebook.sum", VLMOE_F32, 2, dims}};
+    const vlm_st_decl decls[3] = {{"codebook.code", VLMOE_F32, 2, dims},
+                                  {"codebook.count", VLMOE_F32, 1, dims},
+                                  {"codebook.sum", VLMOE_F32, 2, dims}};
     const void *data[3] = {s.code, s.count, s.sum};
     char *path = vlm_path_join(folder, "state.safetensors");
-    st = path ? vlm_st_writer_create(path, &writer, error) : vlm_fail(error, VLMOE_E_NOMEM, "out of memory for a checkpoint");
+    st = path ? vlm_st_writer_create(path, &writer, error)
+              : vlm_fail(error, VLMOE_E_NOMEM, "out of memory for a checkpoint");
     vlm_free(path);
     if (st) return st;
     st = vlm_st_writer_metadata(writer, "started", s.started ? "true" : "false", error);
@@ -76,10 +83,14 @@ static vlmoe_status write_state(vlmoe_trainer *t, const char *folder, vlmoe_erro
     vlm_text state = {0}, config = {0};
     char device[128] = "";
     t->ctx->backend->describe(t->ctx->device, device, sizeof device);
-    vlm_text_put(&state, "{\n  \"format\": %d,\n  \"task\": \"%s\",\n  \"step\": %lld,\n  \"library\": \"%d.%d.%d\",\n  \"device\": ", STATE_FORMAT,
-                 t->config->run.task, (long long)t->step, VLMOE_VERSION_MAJOR, VLMOE_VERSION_MINOR, VLMOE_VERSION_PATCH);
+    vlm_text_put(&state,
+                 "{\n  \"format\": %d,\n  \"task\": \"%s\",\n  \"step\": %lld,\n  \"library\": "
+                 "\"%d.%d.%d\",\n  \"device\": ",
+                 STATE_FORMAT, t->config->run.task, (long long)t->step, VLMOE_VERSION_MAJOR,
+                 VLMOE_VERSION_MINOR, VLMOE_VERSION_PATCH);
     vlm_text_json_string(&state, device, strlen(device));
-    vlm_text_put(&state, ",\n  \"numbers\": \"%016llx\"\n}\n", (unsigned long long)vlm_config_hash(t->config));
+    vlm_text_put(&state, ",\n  \"numbers\": \"%016llx\"\n}\n",
+                 (unsigned long long)vlm_config_hash(t->config));
     vlm_config_write(t->config, true, &config);
     vlmoe_status st = write_text(folder, "state.json", &state, error);
     if (!st) st = write_text(folder, "config.json", &config, error);
@@ -109,12 +120,14 @@ vlmoe_status vlm_checkpoint_save(vlmoe_trainer *t, const char *dir, vlmoe_error 
     }
     VLM_TRY(vlm_ckpt_commit(writer, error));
     VLM_TRY(vlm_ckpt_get_best(dir, &best, &has_best, error));
-    return vlm_ckpt_prune(dir, (int)t->config->run.keep_last, has_best ? best.checkpoint : NULL, error);
+    return vlm_ckpt_prune(dir, (int)t->config->run.keep_last, has_best ? best.checkpoint : NULL,
+                          error);
 }
 
 /* ---- reading ---- */
 
-static vlmoe_status read_json(const vlm_checkpoint *c, const char *name, char **text, size_t *bytes, vlmoe_error *error)
+static vlmoe_status read_json(const vlm_checkpoint *c, const char *name, char **text, size_t *bytes,
+                              vlmoe_error *error)
 {
     const char *path = vlm_ckpt_path(c->files, name);
     if (!path) return vlm_fail(error, VLMOE_E_FORMAT, "%s: %s is missing", c->path, name);
@@ -126,7 +139,8 @@ static vlmoe_status read_config(vlm_checkpoint *c, vlmoe_error *error)
     char *text = NULL;
     size_t bytes = 0;
     VLM_TRY(read_json(c, "config.json", &text, &bytes, error));
-    vlmoe_status st = vlm_config_parse(text, bytes, vlm_ckpt_path(c->files, "config.json"), &c->config, error);
+    vlmoe_status st =
+        vlm_config_parse(text, bytes, vlm_ckpt_path(c->files, "config.json"), &c->config, error);
     vlm_free(text);
     return st;
 }
@@ -151,9 +165,12 @@ static vlmoe_status read_state(vlm_checkpoint *c, vlmoe_error *error)
     const vlm_value *root = doc ? vlm_json_root(doc) : NULL;
     if (!st && (!vlm_json_int(vlm_json_get(root, "format"), &format) || format < 1 ||
                 !vlm_json_int(vlm_json_get(root, "step"), &c->state.step) || c->state.step < 0))
-        st = vlm_fail(error, VLMOE_E_FORMAT, "%s: format and step must be whole numbers from 1 and from 0", path);
+        st = vlm_fail(error, VLMOE_E_FORMAT,
+                      "%s: format and step must be whole numbers from 1 and from 0", path);
     if (!st && format > STATE_FORMAT)
-        st = vlm_fail(error, VLMOE_E_VERSION, "%s: format %lld is newer than %d, which this library reads", path, (long long)format, STATE_FORMAT);
+        st = vlm_fail(error, VLMOE_E_VERSION,
+                      "%s: format %lld is newer than %d, which this library reads", path,
+                      (long long)format, STATE_FORMAT);
     if (!st) {
         copy_text(root, "task", c->state.task, sizeof c->state.task);
         copy_text(root, "library", c->state.library, sizeof c->state.library);
@@ -173,7 +190,10 @@ static vlmoe_status resolve(const char *path, char **out, vlmoe_error *error)
     if (!vlm_path_is_dir(path)) return vlm_fail(error, VLMOE_E_IO, "%s is not a folder", path);
     if (is_checkpoint) *out = vlm_strdup(path);
     else VLM_TRY(vlm_ckpt_latest(path, out, error));
-    if (!*out) return vlm_fail(error, VLMOE_E_IO, "%s holds no checkpoint (a folder step-XXXXXXXX with %s)", path, VLM_CKPT_CHECKSUMS);
+    if (!*out)
+        return vlm_fail(error, VLMOE_E_IO,
+                        "%s holds no checkpoint (a folder step-XXXXXXXX with %s)", path,
+                        VLM_CKPT_CHECKSUMS);
     return VLMOE_OK;
 }
 
@@ -197,23 +217,28 @@ void vlm_checkpoint_close(vlm_checkpoint *c)
     *c = (vlm_checkpoint){0};
 }
 
-static vlmoe_status codebook_tensor(const vlm_st *st, const char *path, const char *name, int64_t n, float *out, vlmoe_error *error)
+static vlmoe_status codebook_tensor(const vlm_st *st, const char *path, const char *name, int64_t n,
+                                    float *out, vlmoe_error *error)
 {
     const vlm_st_tensor *found = vlm_st_find(st, name);
     if (!found) return vlm_fail(error, VLMOE_E_FORMAT, "%s: tensor %s is missing", path, name);
     if (found->dtype != VLMOE_F32 || found->bytes != (size_t)n * sizeof *out)
-        return vlm_fail(error, VLMOE_E_SHAPE, "%s: tensor %s must hold %lld F32 numbers, found %zu bytes of %s", path, name, (long long)n, found->bytes,
-                        vlm_st_dtype_name(found->dtype));
+        return vlm_fail(error, VLMOE_E_SHAPE,
+                        "%s: tensor %s must hold %lld F32 numbers, found %zu bytes of %s", path,
+                        name, (long long)n, found->bytes, vlm_st_dtype_name(found->dtype));
     memcpy(out, found->data, found->bytes);
     return VLMOE_OK;
 }
 
-static vlmoe_status load_codebook(const vlm_checkpoint *c, vlm_tokeniser *tokeniser, vlmoe_error *error)
+static vlmoe_status load_codebook(const vlm_checkpoint *c, vlm_tokeniser *tokeniser,
+                                  vlmoe_error *error)
 {
     vlm_codebook_state s = {0};
     vlm_st *file = NULL;
     const char *path = vlm_ckpt_path(c->files, "state.safetensors");
-    if (!path) return vlm_fail(error, VLMOE_E_FORMAT, "%s: state.safetensors with the code book is missing", c->path);
+    if (!path)
+        return vlm_fail(error, VLMOE_E_FORMAT,
+                        "%s: state.safetensors with the code book is missing", c->path);
     vlmoe_status st = vlm_tokeniser_state(tokeniser, &s); /* for its sizes and its memory */
     if (st) return vlm_fail(error, st, "code book state");
     VLM_TRY(vlm_st_open(path, &file, error));
@@ -227,7 +252,9 @@ static vlmoe_status load_codebook(const vlm_checkpoint *c, vlm_tokeniser *tokeni
     return st ? vlm_fail(error, st, "code book state") : VLMOE_OK;
 }
 
-vlmoe_status vlm_checkpoint_load_model(const vlm_checkpoint *c, vlmoe_context *ctx, vlm_tokeniser *tokeniser, const char *name_prefix, vlmoe_error *error)
+vlmoe_status vlm_checkpoint_load_model(const vlm_checkpoint *c, vlmoe_context *ctx,
+                                       vlm_tokeniser *tokeniser, const char *name_prefix,
+                                       vlmoe_error *error)
 {
     const vlm_slab model = {"", ctx->master};
     const char *path = vlm_ckpt_path(c->files, "model.safetensors");
@@ -238,12 +265,15 @@ vlmoe_status vlm_checkpoint_load_model(const vlm_checkpoint *c, vlmoe_context *c
     return st ? vlm_fail(error, st, "%s", vlmoe_context_error(ctx)) : VLMOE_OK;
 }
 
-vlmoe_status vlm_checkpoint_load_optimiser(const vlm_checkpoint *c, vlmoe_context *ctx, vlmoe_error *error)
+vlmoe_status vlm_checkpoint_load_optimiser(const vlm_checkpoint *c, vlmoe_context *ctx,
+                                           vlmoe_error *error)
 {
     const char *path = vlm_ckpt_path(c->files, "optimiser.safetensors");
-    if (!path) return vlm_fail(error, VLMOE_E_FORMAT, "%s: optimiser.safetensors is missing", c->path);
+    if (!path)
+        return vlm_fail(error, VLMOE_E_FORMAT, "%s: optimiser.safetensors is missing", c->path);
     vlmoe_status st = vlm_ctx_moments(ctx);
     if (st) return vlm_fail(error, st, "%s", vlmoe_context_error(ctx));
-    const vlm_slab moments[2] = {{"m/", ctx->moments}, {"v/", (float *)ctx->moments + ctx->n_elements}};
+    const vlm_slab moments[2] = {{"m/", ctx->moments},
+                                 {"v/", (float *)ctx->moments + ctx->n_elements}};
     return vlm_slabs_read(ctx, true, 2, moments, "", path, error);
 }

@@ -68,7 +68,8 @@ static void *add(vlm_dump *dump, char *name, vlm_st_dtype dtype, int rank, const
         vlm_free(name);
         return NULL;
     }
-    *e = (entry){.name = name, .dtype = dtype, .rank = rank, .bytes = bytes, .data = vlm_alloc(bytes)};
+    *e = (entry){
+        .name = name, .dtype = dtype, .rank = rank, .bytes = bytes, .data = vlm_alloc(bytes)};
     memcpy(e->dims, dims, (size_t)rank * sizeof *dims);
     return e->data;
 }
@@ -78,7 +79,8 @@ static vlmoe_status out_of_memory(vlmoe_trainer *t)
     return vlm_fail(&t->error, VLMOE_E_NOMEM, "out of memory for the step dump");
 }
 
-static vlmoe_status add_host(vlm_dump *dump, vlmoe_trainer *t, char *name, vlm_st_dtype dtype, int rank, const int64_t *dims, const void *data)
+static vlmoe_status add_host(vlm_dump *dump, vlmoe_trainer *t, char *name, vlm_st_dtype dtype,
+                             int rank, const int64_t *dims, const void *data)
 {
     void *out = add(dump, name, dtype, rank, dims);
     if (!out) return out_of_memory(t);
@@ -87,12 +89,16 @@ static vlmoe_status add_host(vlm_dump *dump, vlmoe_trainer *t, char *name, vlm_s
     return VLMOE_OK;
 }
 
-static vlmoe_status add_device(vlm_dump *dump, vlmoe_trainer *t, char *name, vlm_st_dtype dtype, int rank, const int64_t *dims, const void *data)
+static vlmoe_status add_device(vlm_dump *dump, vlmoe_trainer *t, char *name, vlm_st_dtype dtype,
+                               int rank, const int64_t *dims, const void *data)
 {
     void *out = add(dump, name, dtype, rank, dims);
     if (!out) return out_of_memory(t);
-    vlmoe_status st = t->ctx->backend->download(t->ctx->device, out, data, dump->entries[dump->n - 1].bytes);
-    return st ? vlm_fail(&t->error, st, "cannot read %s from the device", dump->entries[dump->n - 1].name) : VLMOE_OK;
+    vlmoe_status st =
+        t->ctx->backend->download(t->ctx->device, out, data, dump->entries[dump->n - 1].bytes);
+    return st ? vlm_fail(&t->error, st, "cannot read %s from the device",
+                         dump->entries[dump->n - 1].name)
+              : VLMOE_OK;
 }
 
 typedef struct piece_job {
@@ -107,7 +113,8 @@ static vlmoe_status add_piece(void *arg, const vlm_piece *piece)
 {
     piece_job *job = arg;
     char *name = vlm_format("%s/%s", job->prefix, piece->name);
-    VLM_TRY(add_device(job->dump, job->trainer, name, VLMOE_F32, piece->rank, piece->dims, job->slab + piece->at));
+    VLM_TRY(add_device(job->dump, job->trainer, name, VLMOE_F32, piece->rank, piece->dims,
+                       job->slab + piece->at));
     float *values = job->dump->entries[job->dump->n - 1].data;
     for (int64_t i = 0; i < piece->n && job->factor != 1.0f; i++) values[i] *= job->factor;
     return VLMOE_OK;
@@ -127,33 +134,47 @@ vlmoe_status vlm_dump_grads(vlm_dump *dump, vlmoe_trainer *t)
 
 #define D(...) ((int64_t[]){__VA_ARGS__})
 
-static vlmoe_status dump_inputs(vlm_dump *dump, vlmoe_trainer *t, const vlm_group *g, const char *base)
+static vlmoe_status dump_inputs(vlm_dump *dump, vlmoe_trainer *t, const vlm_group *g,
+                                const char *base)
 {
-    int64_t pictures = g->n_images + g->n_pairs, texts = g->n_pairs + g->n_texts, side = g->image_size;
+    int64_t pictures = g->n_images + g->n_pairs, texts = g->n_pairs + g->n_texts,
+            side = g->image_size;
     int32_t counts[3] = {(int32_t)g->n_images, (int32_t)g->n_pairs, (int32_t)g->n_texts};
     VLM_TRY(add_host(dump, t, vlm_format("%s/counts", base), VLMOE_I32, 1, D(3), counts));
-    VLM_TRY(add_host(dump, t, vlm_format("%s/pixels", base), VLMOE_U8, 4, D(pictures, side, side, 3), g->pixels));
-    VLM_TRY(add_host(dump, t, vlm_format("%s/patch_mask", base), VLMOE_U8, 2, D(pictures, g->n_patches), g->patch_mask));
-    VLM_TRY(add_host(dump, t, vlm_format("%s/token", base), VLMOE_I32, 1, D(g->n_tokens), g->token));
-    VLM_TRY(add_host(dump, t, vlm_format("%s/token_target", base), VLMOE_I32, 1, D(g->n_tokens), g->token_target));
-    VLM_TRY(add_host(dump, t, vlm_format("%s/text_offset", base), VLMOE_I32, 1, D(texts + 1), g->text_offset));
+    VLM_TRY(add_host(dump, t, vlm_format("%s/pixels", base), VLMOE_U8, 4,
+                     D(pictures, side, side, 3), g->pixels));
+    VLM_TRY(add_host(dump, t, vlm_format("%s/patch_mask", base), VLMOE_U8, 2,
+                     D(pictures, g->n_patches), g->patch_mask));
+    VLM_TRY(
+        add_host(dump, t, vlm_format("%s/token", base), VLMOE_I32, 1, D(g->n_tokens), g->token));
+    VLM_TRY(add_host(dump, t, vlm_format("%s/token_target", base), VLMOE_I32, 1, D(g->n_tokens),
+                     g->token_target));
+    VLM_TRY(add_host(dump, t, vlm_format("%s/text_offset", base), VLMOE_I32, 1, D(texts + 1),
+                     g->text_offset));
     if (!t->tokeniser) return VLMOE_OK;
-    return add_host(dump, t, vlm_format("%s/codes", base), VLMOE_I32, 2, D(pictures, g->n_patches), t->codes);
+    return add_host(dump, t, vlm_format("%s/codes", base), VLMOE_I32, 2, D(pictures, g->n_patches),
+                    t->codes);
 }
 
 /* The noise itself, drawn again from its key in double: noisy - logits would carry a rounding of the logits. */
-static vlmoe_status dump_noise(vlm_dump *dump, vlmoe_trainer *t, vlmoe_tape *tape, const vlm_mome_routing *r, const char *base)
+static vlmoe_status dump_noise(vlm_dump *dump, vlmoe_trainer *t, vlmoe_tape *tape,
+                               const vlm_mome_routing *r, const char *base)
 {
-    double *noise = add(dump, vlm_format("%s/noise", base), VLMOE_F64, 2, D(r->routing->T, r->routing->E));
+    double *noise =
+        add(dump, vlm_format("%s/noise", base), VLMOE_F64, 2, D(r->routing->T, r->routing->E));
     if (!noise) return out_of_memory(t);
-    uint64_t key = vlm_rng_key(t->ctx->seed, VLM_STREAM_ROUTER, (uint64_t)tape->step, (uint64_t)tape->group, r->layer->policy.site);
-    for (int64_t i = 0; i < r->routing->T * r->routing->E; i++) noise[i] = r->routing->sigma * vlm_rng_key_normal(key, (uint64_t)i);
+    uint64_t key = vlm_rng_key(t->ctx->seed, VLM_STREAM_ROUTER, (uint64_t)tape->step,
+                               (uint64_t)tape->group, r->layer->policy.site);
+    for (int64_t i = 0; i < r->routing->T * r->routing->E; i++)
+        noise[i] = r->routing->sigma * vlm_rng_key_normal(key, (uint64_t)i);
     return VLMOE_OK;
 }
 
-static vlmoe_status dump_served(vlm_dump *dump, vlmoe_trainer *t, const vlm_routing *r, const char *base)
+static vlmoe_status dump_served(vlm_dump *dump, vlmoe_trainer *t, const vlm_routing *r,
+                                const char *base)
 {
-    VLM_TRY(add_device(dump, t, vlm_format("%s/slot", base), VLMOE_I32, 2, D(r->T, r->K), r->d_slot));
+    VLM_TRY(
+        add_device(dump, t, vlm_format("%s/slot", base), VLMOE_I32, 2, D(r->T, r->K), r->d_slot));
     const int32_t *slot = dump->entries[dump->n - 1].data;
     uint8_t *served = add(dump, vlm_format("%s/served", base), VLMOE_U8, 2, D(r->T, r->K));
     if (!served) return out_of_memory(t);
@@ -161,48 +182,68 @@ static vlmoe_status dump_served(vlm_dump *dump, vlmoe_trainer *t, const vlm_rout
     return VLMOE_OK;
 }
 
-static vlmoe_status dump_routing(vlm_dump *dump, vlmoe_trainer *t, vlmoe_tape *tape, const vlm_mome_routing *routing, const char *group)
+static vlmoe_status dump_routing(vlm_dump *dump, vlmoe_trainer *t, vlmoe_tape *tape,
+                                 const vlm_mome_routing *routing, const char *group)
 {
     const vlm_routing *r = routing->routing;
-    char *base = vlm_format("%s/block.%lld.%c", group, (long long)routing->layer->block, routing->layer->modality);
+    char *base = vlm_format("%s/block.%lld.%c", group, (long long)routing->layer->block,
+                            routing->layer->modality);
     if (!base) return out_of_memory(t);
     vlmoe_status st = dump_noise(dump, t, tape, routing, base);
-    if (!st) st = add_device(dump, t, vlm_format("%s/gates", base), VLMOE_F32, 2, D(r->T, r->E), r->d_clean);
-    if (!st) st = add_device(dump, t, vlm_format("%s/expert", base), VLMOE_I32, 2, D(r->T, r->K), r->d_expert);
+    if (!st)
+        st = add_device(dump, t, vlm_format("%s/gates", base), VLMOE_F32, 2, D(r->T, r->E),
+                        r->d_clean);
+    if (!st)
+        st = add_device(dump, t, vlm_format("%s/expert", base), VLMOE_I32, 2, D(r->T, r->K),
+                        r->d_expert);
     if (!st) st = dump_served(dump, t, r, base);
-    if (!st) st = add_device(dump, t, vlm_format("%s/weight", base), VLMOE_F32, 2, D(r->T, r->K), r->d_weight);
-    if (!st) st = add_device(dump, t, vlm_format("%s/set_offset", base), VLMOE_I32, 1, D(r->n_sets + 1), r->d_set_offset);
-    if (!st && r->d_losses) st = add_device(dump, t, vlm_format("%s/losses", base), VLMOE_F32, 2, D(r->n_sets, VLMK_N_LOSSES), r->d_losses);
+    if (!st)
+        st = add_device(dump, t, vlm_format("%s/weight", base), VLMOE_F32, 2, D(r->T, r->K),
+                        r->d_weight);
+    if (!st)
+        st = add_device(dump, t, vlm_format("%s/set_offset", base), VLMOE_I32, 1, D(r->n_sets + 1),
+                        r->d_set_offset);
+    if (!st && r->d_losses)
+        st = add_device(dump, t, vlm_format("%s/losses", base), VLMOE_F32, 2,
+                        D(r->n_sets, VLMK_N_LOSSES), r->d_losses);
     vlm_free(base);
     return st;
 }
 
-static vlmoe_status dump_results(vlm_dump *dump, vlmoe_trainer *t, vlmoe_tape *tape, const vlm_masked *m, const char *base)
+static vlmoe_status dump_results(vlm_dump *dump, vlmoe_trainer *t, vlmoe_tape *tape,
+                                 const vlm_masked *m, const char *base)
 {
     vlm_part_metrics metrics = {0};
     double losses[VLM_N_PARTS + 1];
-    VLM_TRY(add_device(dump, t, vlm_format("%s/hidden", base), VLMOE_F32, 2, D(m->model.rows.n_rows, t->config->model.width), m->model.hidden->data));
+    VLM_TRY(add_device(dump, t, vlm_format("%s/hidden", base), VLMOE_F32, 2,
+                       D(m->model.rows.n_rows, t->config->model.width), m->model.hidden->data));
     VLM_TRY(vlm_masked_metrics(tape, m, &metrics));
     memcpy(losses, metrics.loss, sizeof metrics.loss);
     VLM_TRY(vlmoe_tape_loss(tape, &losses[VLM_N_PARTS]));
-    VLM_TRY(add_host(dump, t, vlm_format("%s/losses", base), VLMOE_F64, 1, D(VLM_N_PARTS + 1), losses));
-    VLM_TRY(add_host(dump, t, vlm_format("%s/correct", base), VLMOE_F64, 1, D(VLM_N_PARTS), metrics.correct));
+    VLM_TRY(
+        add_host(dump, t, vlm_format("%s/losses", base), VLMOE_F64, 1, D(VLM_N_PARTS + 1), losses));
+    VLM_TRY(add_host(dump, t, vlm_format("%s/correct", base), VLMOE_F64, 1, D(VLM_N_PARTS),
+                     metrics.correct));
     if (!m->model.drop_path) return VLMOE_OK;
-    return add_host(dump, t, vlm_format("%s/drop_path", base), VLMOE_F32, 2, D(2 * t->config->model.layers, m->model.rows.n_rows), m->model.drop_path);
+    return add_host(dump, t, vlm_format("%s/drop_path", base), VLMOE_F32, 2,
+                    D(2 * t->config->model.layers, m->model.rows.n_rows), m->model.drop_path);
 }
 
-vlmoe_status vlm_dump_group(vlm_dump *dump, vlmoe_trainer *t, vlmoe_tape *tape, const vlm_group *group, const vlm_masked *masked)
+vlmoe_status vlm_dump_group(vlm_dump *dump, vlmoe_trainer *t, vlmoe_tape *tape,
+                            const vlm_group *group, const vlm_masked *masked)
 {
     char *base = vlm_format("group.%lld", (long long)group->index);
     if (!base) return out_of_memory(t);
     vlmoe_status st = dump_inputs(dump, t, group, base);
-    for (int i = 0; i < masked->model.n_routings && !st; i++) st = dump_routing(dump, t, tape, &masked->model.routings[i], base);
+    for (int i = 0; i < masked->model.n_routings && !st; i++)
+        st = dump_routing(dump, t, tape, &masked->model.routings[i], base);
     if (!st && t->model) st = dump_results(dump, t, tape, masked, base);
     vlm_free(base);
     return st;
 }
 
-static vlmoe_status write_metadata(vlm_st_writer *writer, vlmoe_trainer *t, const vlmoe_step_report *report, vlmoe_error *error)
+static vlmoe_status write_metadata(vlm_st_writer *writer, vlmoe_trainer *t,
+                                   const vlmoe_step_report *report, vlmoe_error *error)
 {
     vlm_text config = {0}, numbers = {0};
     char device[128] = "";
@@ -211,8 +252,13 @@ static vlmoe_status write_metadata(vlm_st_writer *writer, vlmoe_trainer *t, cons
     vlmoe_status st = vlm_st_writer_metadata(writer, "format", "vlmoe-step-1", error);
     if (!st) st = vlm_st_writer_metadata(writer, "config", config.data ? config.data : "{}", error);
     if (!st) st = vlm_st_writer_metadata(writer, "device", device, error);
-    const struct { const char *key; double value; } facts[] = {
-        {"step", (double)report->step}, {"grad_norm", report->grad_norm}, {"lr", report->lr}, {"loss", report->loss}};
+    const struct {
+        const char *key;
+        double value;
+    } facts[] = {{"step", (double)report->step},
+                 {"grad_norm", report->grad_norm},
+                 {"lr", report->lr},
+                 {"loss", report->loss}};
     for (int i = 0; i < VLM_COUNT(facts) && !st; i++) {
         numbers.bytes = 0;
         vlm_text_json_number(&numbers, facts[i].value);
@@ -224,19 +270,22 @@ static vlmoe_status write_metadata(vlm_st_writer *writer, vlmoe_trainer *t, cons
 }
 
 /* Declare (writing false) or write every array. Wide types come first, so that each begins where its type may. */
-static vlmoe_status put_entries(const vlm_dump *dump, vlm_st_writer *writer, bool writing, vlmoe_error *error)
+static vlmoe_status put_entries(const vlm_dump *dump, vlm_st_writer *writer, bool writing,
+                                vlmoe_error *error)
 {
     for (size_t size = 8; size >= 1; size /= 2)
         for (int64_t i = 0; i < dump->n; i++) {
             const entry *e = &dump->entries[i];
             const vlm_st_decl decl = {e->name, e->dtype, e->rank, e->dims};
             if (vlm_st_dtype_size(e->dtype) != size) continue;
-            VLM_TRY(writing ? vlm_st_writer_put(writer, e->name, e->data, e->bytes, error) : vlm_st_writer_declare(writer, &decl, error));
+            VLM_TRY(writing ? vlm_st_writer_put(writer, e->name, e->data, e->bytes, error)
+                            : vlm_st_writer_declare(writer, &decl, error));
         }
     return VLMOE_OK;
 }
 
-vlmoe_status vlm_dump_close(vlm_dump *dump, vlmoe_trainer *t, const vlmoe_step_report *report, vlmoe_error *error)
+vlmoe_status vlm_dump_close(vlm_dump *dump, vlmoe_trainer *t, const vlmoe_step_report *report,
+                            vlmoe_error *error)
 {
     vlm_st_writer *writer = NULL;
     if (!dump) return VLMOE_OK;

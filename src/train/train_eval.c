@@ -18,7 +18,8 @@ static vlmoe_status eval_group(vlmoe_trainer *t, const vlm_group *group, vlm_tal
 static double weighted_loss(const vlmoe_trainer *t, const vlmoe_step_report *report)
 {
     const vlm_cfg_objective *o = &t->config->objective;
-    const double weight[VLM_N_PARTS] = {o->text_weight, o->image_weight, o->pair_text_weight, o->pair_image_weight};
+    const double weight[VLM_N_PARTS] = {o->text_weight, o->image_weight, o->pair_text_weight,
+                                        o->pair_image_weight};
     double loss = 0.0;
     for (int i = 0; i < VLM_N_PARTS; i++)
         if (!isnan(report->part_loss[i])) loss += weight[i] * report->part_loss[i];
@@ -30,7 +31,9 @@ vlmoe_status vlm_trainer_evaluate(vlmoe_trainer *t, vlmoe_step_report *report, v
     const vlm_group *group = NULL;
     double begin = vlm_now();
     t->error = (vlmoe_error){VLMOE_OK, ""};
-    if (!t->val) return vlm_fail(&t->error, VLMOE_E_STATE, "no held-out data: set data.val_pairs, data.val_texts or data.val_images");
+    if (!t->val)
+        return vlm_fail(&t->error, VLMOE_E_STATE,
+                        "no held-out data: set data.val_pairs, data.val_texts or data.val_images");
     VLM_TRY(vlm_source_seek(t->val, 0, &t->error));
     for (;;) {
         VLM_TRY(vlm_source_next(t->val, &group, &t->error));

@@ -55,12 +55,17 @@ static void judge(watched_layer *layer, const vlm_layer_sum *sum, int64_t step, 
     for (int64_t e = 0; e < layer->E && all; e++) {
         if (layer->load[e] || layer->told[e]) continue;
         layer->told[e] = true;
-        vlm_logf(log, VLMOE_LOG_WARN, "routing", "%s expert %lld of block %lld has died: no token chose it in %d steps up to step %lld", kind,
-                 (long long)e, (long long)sum->block, WINDOW, (long long)step);
+        vlm_logf(
+            log, VLMOE_LOG_WARN, "routing",
+            "%s expert %lld of block %lld has died: no token chose it in %d steps up to step %lld",
+            kind, (long long)e, (long long)sum->block, WINDOW, (long long)step);
     }
-    if (all && layer->E > 1 && (double)most > COLLAPSED_SHARE * (double)all && !layer->told_collapse) {
+    if (all && layer->E > 1 && (double)most > COLLAPSED_SHARE * (double)all &&
+        !layer->told_collapse) {
         layer->told_collapse = true;
-        vlm_logf(log, VLMOE_LOG_WARN, "routing", "routing of block %lld (%s) has collapsed: one expert takes %.0f %% of the tokens at step %lld",
+        vlm_logf(log, VLMOE_LOG_WARN, "routing",
+                 "routing of block %lld (%s) has collapsed: one expert takes %.0f %% of the tokens "
+                 "at step %lld",
                  (long long)sum->block, kind, 100.0 * (double)most / (double)all, (long long)step);
     }
     for (int64_t e = 0; e < layer->E; e++) layer->load[e] = 0;
@@ -71,5 +76,6 @@ void vlm_health_look(vlm_health *health, const vlm_tally *tally, int64_t step, c
 {
     bool is_due = ++health->steps % WINDOW == 0;
     for (int i = 0; i < tally->n_layers && i < MAX_LAYERS; i++)
-        if (collect(&health->layer[i], &tally->layers[i]) && is_due) judge(&health->layer[i], &tally->layers[i], step, log);
+        if (collect(&health->layer[i], &tally->layers[i]) && is_due)
+            judge(&health->layer[i], &tally->layers[i], step, log);
 }

@@ -8,7 +8,8 @@ static vlmoe_status open_text_model(vlmoe_trainer *m, const vlm_checkpoint *c)
     const char *path = vlm_ckpt_path(c->files, "text.model");
     if (!path) return VLMOE_OK;
     m->text_model = vlm_strdup(path);
-    return m->text_model ? vlm_spm_open(path, &m->spm, &m->error) : vlm_fail(&m->error, VLMOE_E_NOMEM, "out of memory for a model");
+    return m->text_model ? vlm_spm_open(path, &m->spm, &m->error)
+                         : vlm_fail(&m->error, VLMOE_E_NOMEM, "out of memory for a model");
 }
 
 static vlmoe_status build(vlmoe_trainer *m, const vlm_checkpoint *c)
@@ -20,12 +21,14 @@ static vlmoe_status build(vlmoe_trainer *m, const vlm_checkpoint *c)
         st = vlm_tokeniser_create(m->ctx, config, true, &m->tokeniser);
     } else {
         int64_t n_words = m->spm ? vlm_spm_special(m->spm).n : config->model.words;
-        st = vlm_mome_create(m->ctx, config, n_words, needs_codes ? config->tokeniser.codes : 0, &m->model);
+        st = vlm_mome_create(m->ctx, config, n_words, needs_codes ? config->tokeniser.codes : 0,
+                             &m->model);
         if (!st && needs_codes) st = vlm_tokeniser_create(m->ctx, config, false, &m->tokeniser);
     }
     if (!st) st = vlm_ctx_build(m->ctx);
     if (st) return vlm_fail(&m->error, st, "%s", vlmoe_context_error(m->ctx));
-    int64_t grid = config->model.image_size / config->model.patch, pictures = config->data.images_per_group + config->data.pairs_per_group;
+    int64_t grid = config->model.image_size / config->model.patch,
+            pictures = config->data.images_per_group + config->data.pairs_per_group;
     m->codes = vlm_alloc_array((size_t)(pictures * grid * grid), sizeof *m->codes);
     if (!m->codes) return vlm_fail(&m->error, VLMOE_E_NOMEM, "out of memory for image codes");
     return vlm_checkpoint_load_model(c, m->ctx, m->tokeniser, "", &m->error);
@@ -48,14 +51,17 @@ static vlmoe_status load(vlmoe_trainer *m, const vlm_checkpoint *c)
     return vlm_source_open(m->config, VLM_SOURCE_EVAL, m->spm, &m->log, &m->val, &m->error);
 }
 
-vlmoe_status vlm_load(const char *path, int n_set, const char *const *set, const vlm_log *log, vlmoe_trainer **out, vlmoe_error *error)
+vlmoe_status vlm_load(const char *path, int n_set, const char *const *set, const vlm_log *log,
+                      vlmoe_trainer **out, vlmoe_error *error)
 {
     vlm_checkpoint c = {0};
     vlmoe_trainer *m = vlm_alloc(sizeof *m);
     if (!m) return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for a model");
     if (log) m->log = *log;
     vlmoe_status st = vlm_checkpoint_open(path, &c, &m->error);
-    if (!st) st = vlmoe_config_load(vlm_ckpt_path(c.files, "config.json"), n_set, set, &m->config, &m->error);
+    if (!st)
+        st = vlmoe_config_load(vlm_ckpt_path(c.files, "config.json"), n_set, set, &m->config,
+                               &m->error);
     if (!st) st = load(m, &c);
     vlm_checkpoint_close(&c);
     if (!st) {

@@ -13,22 +13,25 @@ static void put_number(vlm_text *out, const char *key, double value)
 
 static void put_layer(vlm_text *out, const vlm_layer_sum *sum)
 {
-    static const char *const loss_names[VLMK_N_LOSSES] = {"importance", "load_loss", "switch", "z", "local_entropy", "global_entropy"};
+    static const char *const loss_names[VLMK_N_LOSSES] = {
+        "importance", "load_loss", "switch", "z", "local_entropy", "global_entropy"};
     double n = sum->n ? (double)sum->n : 1.0, tokens = sum->tokens ? (double)sum->tokens : 1.0;
     int64_t empty = 0;
     for (int64_t e = 0; e < sum->E; e++) empty += sum->load[e] == 0;
-    vlm_text_put(out, "{\"block\": %lld, \"modality\": \"%c\", \"tokens\": %lld, \"empty\": %lld", (long long)sum->block, sum->modality,
-                 (long long)sum->tokens, (long long)empty);
+    vlm_text_put(out, "{\"block\": %lld, \"modality\": \"%c\", \"tokens\": %lld, \"empty\": %lld",
+                 (long long)sum->block, sum->modality, (long long)sum->tokens, (long long)empty);
     put_number(out, "dropped", sum->dropped / tokens);
     put_number(out, "load_cv", sum->load_cv / n);
     put_number(out, "entropy", sum->entropy / n);
     for (int l = 0; l < VLMK_N_LOSSES; l++) put_number(out, loss_names[l], sum->losses[l] / n);
     vlm_text_put(out, ", \"load\": [");
-    for (int64_t e = 0; e < sum->E; e++) vlm_text_put(out, "%s%lld", e ? ", " : "", (long long)sum->load[e]);
+    for (int64_t e = 0; e < sum->E; e++)
+        vlm_text_put(out, "%s%lld", e ? ", " : "", (long long)sum->load[e]);
     vlm_text_put(out, "]}");
 }
 
-void vlm_metrics_line(const char *kind, const vlmoe_step_report *report, const vlm_tally *tally, vlm_text *out)
+void vlm_metrics_line(const char *kind, const vlmoe_step_report *report, const vlm_tally *tally,
+                      vlm_text *out)
 {
     vlm_text_put(out, "{\"kind\": \"%s\", \"step\": %lld", kind, (long long)report->step);
     put_number(out, "loss", report->loss);
@@ -46,7 +49,8 @@ void vlm_metrics_line(const char *kind, const vlmoe_step_report *report, const v
     put_number(out, "lr", report->lr);
     put_number(out, "seconds", report->seconds);
     put_number(out, "wait_seconds", report->wait_seconds);
-    vlm_text_put(out, ", \"samples\": %lld, \"cut_texts\": %lld", (long long)report->samples, (long long)tally->cut);
+    vlm_text_put(out, ", \"samples\": %lld, \"cut_texts\": %lld", (long long)report->samples,
+                 (long long)tally->cut);
     put_number(out, "dropped", report->dropped);
     if (tally->n_layers) {
         vlm_text_put(out, ", \"routing\": [");

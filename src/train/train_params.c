@@ -3,15 +3,19 @@
 #include <string.h>
 #include "train_params.h"
 
-static vlmoe_status walk_param(vlmoe_context *ctx, const vlm_param *param, vlm_piece_fn fn, void *arg, vlmoe_error *error)
+static vlmoe_status walk_param(vlmoe_context *ctx, const vlm_param *param, vlm_piece_fn fn,
+                               void *arg, vlmoe_error *error)
 {
     int64_t experts = param->n_experts ? param->n_experts : 1;
     bool is_experts = param->n_experts > 0;
-    vlm_piece piece = {.param = param, .rank = param->tensor.rank - is_experts, .dims = param->tensor.dim + is_experts};
+    vlm_piece piece = {.param = param,
+                       .rank = param->tensor.rank - is_experts,
+                       .dims = param->tensor.dim + is_experts};
     piece.n = vlm_param_elements(param) / experts;
     for (int64_t e = 0; e < experts; e++) {
         piece.name = vlm_param_expert_name(param, e);
-        if (!piece.name) return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for the name of %s", param->name);
+        if (!piece.name)
+            return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for the name of %s", param->name);
         piece.at = param->at + e * piece.n;
         vlmoe_status st = fn(arg, &piece);
         vlm_free(piece.name);
@@ -21,10 +25,12 @@ static vlmoe_status walk_param(vlmoe_context *ctx, const vlm_param *param, vlm_p
     return VLMOE_OK;
 }
 
-vlmoe_status vlm_pieces_walk(vlmoe_context *ctx, bool trained_only, vlm_piece_fn fn, void *arg, vlmoe_error *error)
+vlmoe_status vlm_pieces_walk(vlmoe_context *ctx, bool trained_only, vlm_piece_fn fn, void *arg,
+                             vlmoe_error *error)
 {
     for (int64_t i = 0; i < ctx->n_params; i++)
-        if (!trained_only || ctx->params[i]->trained) VLM_TRY(walk_param(ctx, ctx->params[i], fn, arg, error));
+        if (!trained_only || ctx->params[i]->trained)
+            VLM_TRY(walk_param(ctx, ctx->params[i], fn, arg, error));
     return VLMOE_OK;
 }
 
@@ -63,10 +69,13 @@ static vlmoe_status put_piece(void *arg, const vlm_piece *piece)
     const vlmoe_context *ctx = job->ctx;
     char *name = file_name(job, piece);
     float *chunk = vlm_alloc(CHUNK * sizeof *chunk);
-    vlmoe_status st = name && chunk ? VLMOE_OK : vlm_fail(job->error, VLMOE_E_NOMEM, "out of memory while writing %s", piece->name);
+    vlmoe_status st = name && chunk ? VLMOE_OK
+                                    : vlm_fail(job->error, VLMOE_E_NOMEM,
+                                               "out of memory while writing %s", piece->name);
     for (int64_t at = 0; at < piece->n && !st; at += CHUNK) {
         size_t bytes = (size_t)VLM_MIN((int64_t)CHUNK, piece->n - at) * sizeof *chunk;
-        st = ctx->backend->download(ctx->device, chunk, (const float *)job->slab->data + piece->at + at, bytes);
+        st = ctx->backend->download(ctx->device, chunk,
+                                    (const float *)job->slab->data + piece->at + at, bytes);
         if (st) vlm_fail(job->error, st, "cannot read %s from the device", piece->name);
         else st = vlm_st_writer_put(job->writer, name, chunk, bytes, job->error);
     }
@@ -75,7 +84,8 @@ static vlmoe_status put_piece(void *arg, const vlm_piece *piece)
     return st;
 }
 
-vlmoe_status vlm_slabs_write(vlmoe_context *ctx, bool trained_only, int n, const vlm_slab *slabs, const char *path, vlmoe_error *error)
+vlmoe_status vlm_slabs_write(vlmoe_context *ctx, bool trained_only, int n, const vlm_slab *slabs,
+                             const char *path, vlmoe_error *error)
 {
     slab_job job = {.ctx = ctx, .path = path, .name_prefix = "", .error = error};
     vlmoe_status st = vlm_st_writer_create(path, &job.writer, error);
@@ -94,22 +104,27 @@ static void shape_text(int rank, const int64_t *dims, char *out, size_t bytes)
 {
     size_t used = (size_t)snprintf(out, bytes, "[");
     for (int i = 0; i < rank && used < bytes; i++)
-        used += (size_t)snprintf(out + used, bytes - used, "%s%lld", i ? ", " : "", (long long)dims[i]);
+        used +=
+            (size_t)snprintf(out + used, bytes - used, "%s%lld", i ? ", " : "", (long long)dims[i]);
     if (used < bytes) snprintf(out + used, bytes - used, "]");
 }
 
-static vlmoe_status check_tensor(const slab_job *job, const vlm_piece *piece, const vlm_st_tensor *found, const char *name)
+static vlmoe_status check_tensor(const slab_job *job, const vlm_piece *piece,
+                                 const vlm_st_tensor *found, const char *name)
 {
     char expected[128], given[128];
-    if (!found) return vlm_fail(job->error, VLMOE_E_FORMAT, "%s: tensor %s is missing", job->path, name);
+    if (!found)
+        return vlm_fail(job->error, VLMOE_E_FORMAT, "%s: tensor %s is missing", job->path, name);
     if (found->dtype != VLMOE_F32)
-        return vlm_fail(job->error, VLMOE_E_DTYPE, "%s: tensor %s must be F32, found %s", job->path, name, vlm_st_dtype_name(found->dtype));
+        return vlm_fail(job->error, VLMOE_E_DTYPE, "%s: tensor %s must be F32, found %s", job->path,
+                        name, vlm_st_dtype_name(found->dtype));
     bool is_equal = found->rank == piece->rank;
     for (int i = 0; i < piece->rank && is_equal; i++) is_equal = found->dims[i] == piece->dims[i];
     if (is_equal) return VLMOE_OK;
     shape_text(piece->rank, piece->dims, expected, sizeof expected);
     shape_text(found->rank, found->dims, given, sizeof given);
-    return vlm_fail(job->error, VLMOE_E_SHAPE, "%s: tensor %s must have shape %s, found %s", job->path, name, expected, given);
+    return vlm_fail(job->error, VLMOE_E_SHAPE, "%s: tensor %s must have shape %s, found %s",
+                    job->path, name, expected, given);
 }
 
 static vlmoe_status read_piece(void *arg, const vlm_piece *piece)
@@ -122,7 +137,8 @@ static vlmoe_status read_piece(void *arg, const vlm_piece *piece)
     vlmoe_status st = check_tensor(job, piece, found, name);
     job->n_found++;
     if (!st && !job->is_dry) {
-        st = job->ctx->backend->upload(job->ctx->device, (float *)job->slab->data + piece->at, found->data, found->bytes);
+        st = job->ctx->backend->upload(job->ctx->device, (float *)job->slab->data + piece->at,
+                                       found->data, found->bytes);
         if (st) vlm_fail(job->error, st, "cannot write %s to the device", name);
     }
     vlm_free(name);
@@ -155,12 +171,14 @@ static vlmoe_status name_stranger(slab_job *job, bool trained_only, int n, const
             VLM_TRY(vlm_pieces_walk(job->ctx, trained_only, look_for, &s, job->error));
         }
         if (!s.is_known)
-            return vlm_fail(job->error, VLMOE_E_FORMAT, "%s: tensor %s is not part of this model", job->path, s.wanted);
+            return vlm_fail(job->error, VLMOE_E_FORMAT, "%s: tensor %s is not part of this model",
+                            job->path, s.wanted);
     }
     return VLMOE_OK;
 }
 
-static vlmoe_status read_all(slab_job *job, bool trained_only, int n, const vlm_slab *slabs, bool is_dry)
+static vlmoe_status read_all(slab_job *job, bool trained_only, int n, const vlm_slab *slabs,
+                             bool is_dry)
 {
     job->n_found = 0;
     job->is_dry = is_dry;
@@ -168,15 +186,17 @@ static vlmoe_status read_all(slab_job *job, bool trained_only, int n, const vlm_
         job->slab = &slabs[i];
         VLM_TRY(vlm_pieces_walk(job->ctx, trained_only, read_piece, job, job->error));
     }
-    return job->n_found == vlm_st_count(job->file) ? VLMOE_OK : name_stranger(job, trained_only, n, slabs);
+    return job->n_found == vlm_st_count(job->file) ? VLMOE_OK
+                                                   : name_stranger(job, trained_only, n, slabs);
 }
 
-vlmoe_status vlm_slabs_read(vlmoe_context *ctx, bool trained_only, int n, const vlm_slab *slabs, const char *name_prefix, const char *path,
-                            vlmoe_error *error)
+vlmoe_status vlm_slabs_read(vlmoe_context *ctx, bool trained_only, int n, const vlm_slab *slabs,
+                            const char *name_prefix, const char *path, vlmoe_error *error)
 {
     slab_job job = {.ctx = ctx, .path = path, .name_prefix = name_prefix, .error = error};
     VLM_TRY(vlm_st_open(path, &job.file, error));
-    vlmoe_status st = read_all(&job, trained_only, n, slabs, true); /* all checks before the first write: no half-read model */
+    vlmoe_status st = read_all(&job, trained_only, n, slabs,
+                               true); /* all checks before the first write: no half-read model */
     if (!st) st = read_all(&job, trained_only, n, slabs, false);
     vlm_st_close(job.file);
     return st;

@@ -19,7 +19,8 @@ bool vlm_uses_texts(const vlmoe_config *c)
 
 bool vlm_uses_pairs(const vlmoe_config *c)
 {
-    return is_pretrain(c) && c->data.pairs_per_group > 0 && (c->objective.pair_text_weight > 0 || c->objective.pair_image_weight > 0);
+    return is_pretrain(c) && c->data.pairs_per_group > 0 &&
+           (c->objective.pair_text_weight > 0 || c->objective.pair_image_weight > 0);
 }
 
 bool vlm_needs_words(const vlmoe_config *c)
@@ -29,7 +30,8 @@ bool vlm_needs_words(const vlmoe_config *c)
 
 bool vlm_needs_codes(const vlmoe_config *c)
 {
-    return is_pretrain(c) && (vlm_uses_images(c) || (vlm_uses_pairs(c) && c->objective.pair_image_weight > 0));
+    return is_pretrain(c) &&
+           (vlm_uses_images(c) || (vlm_uses_pairs(c) && c->objective.pair_image_weight > 0));
 }
 
 /* The largest group that a config can produce: every text at its longest, masks at their highest share. */
@@ -47,7 +49,8 @@ static vlmoe_status largest_group(const vlmoe_config *c, vlm_group *group, vlmoe
     group->token = vlm_alloc_array((size_t)group->n_tokens, sizeof *group->token);
     group->token_target = vlm_alloc_array((size_t)group->n_tokens, sizeof *group->token_target);
     group->text_offset = vlm_alloc_array((size_t)texts + 1, sizeof *group->text_offset);
-    if (!group->pixels || !group->patch_mask || !group->token || !group->token_target || !group->text_offset)
+    if (!group->pixels || !group->patch_mask || !group->token || !group->token_target ||
+        !group->text_offset)
         return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for the largest group of this config");
     for (int64_t i = 0; i <= texts; i++) group->text_offset[i] = (int32_t)(i * c->model.text_len);
     const vlm_cfg_objective *o = &c->objective;
@@ -55,12 +58,15 @@ static vlmoe_status largest_group(const vlmoe_config *c, vlm_group *group, vlmoe
     for (int64_t i = 0; i < group->n_tokens; i++) {
         double rate = i < group->n_pairs * c->model.text_len ? pair_rate : o->text_mask;
         int64_t place = i % c->model.text_len;
-        bool is_masked = place > 0 && (double)(place - 1) < rate * (double)(c->model.text_len - 2) + 1.0 && place < c->model.text_len - 1;
+        bool is_masked = place > 0 &&
+                         (double)(place - 1) < rate * (double)(c->model.text_len - 2) + 1.0 &&
+                         place < c->model.text_len - 1;
         group->token_target[i] = is_masked ? 0 : -1;
     }
     for (int64_t i = 0; i < pictures * group->n_patches; i++) {
         double rate = i < group->n_images * group->n_patches ? o->image_mask : o->pair_image_mask;
-        group->patch_mask[i] = (double)(i % group->n_patches) < rate * (double)group->n_patches + 1.0;
+        group->patch_mask[i] =
+            (double)(i % group->n_patches) < rate * (double)group->n_patches + 1.0;
     }
     return VLMOE_OK;
 }
@@ -74,7 +80,8 @@ static void free_group(vlm_group *group)
     vlm_free(group->text_offset);
 }
 
-static vlmoe_status record_pretrain(vlmoe_context *ctx, const vlmoe_config *c, const vlm_mome *model, const vlm_group *group, vlm_plan *plan)
+static vlmoe_status record_pretrain(vlmoe_context *ctx, const vlmoe_config *c,
+                                    const vlm_mome *model, const vlm_group *group, vlm_plan *plan)
 {
     vlmoe_tape *tape = NULL;
     vlm_masked masked = {0};
@@ -90,7 +97,8 @@ static vlmoe_status record_pretrain(vlmoe_context *ctx, const vlmoe_config *c, c
     return st;
 }
 
-static vlmoe_status record_tokeniser(vlmoe_context *ctx, vlm_tokeniser *tokeniser, const vlm_group *group)
+static vlmoe_status record_tokeniser(vlmoe_context *ctx, vlm_tokeniser *tokeniser,
+                                     const vlm_group *group)
 {
     vlmoe_tape *tape = NULL;
     vlm_tokeniser_losses losses = {0};
@@ -101,7 +109,8 @@ static vlmoe_status record_tokeniser(vlmoe_context *ctx, vlm_tokeniser *tokenise
     return st;
 }
 
-static vlmoe_status record(vlmoe_context *ctx, const vlmoe_config *c, int64_t n_words, const vlm_group *group, vlm_plan *plan)
+static vlmoe_status record(vlmoe_context *ctx, const vlmoe_config *c, int64_t n_words,
+                           const vlm_group *group, vlm_plan *plan)
 {
     vlm_mome *model = NULL;
     vlm_tokeniser *tokeniser = NULL;
@@ -116,8 +125,10 @@ static vlmoe_status record(vlmoe_context *ctx, const vlmoe_config *c, int64_t n_
         if (!st) plan->per_token = vlm_mome_count(model).per_token;
         int64_t pictures = group->n_images + group->n_pairs;
         int32_t *codes = vlm_alloc_array((size_t)(pictures * group->n_patches), sizeof *codes);
-        if (!st && tokeniser && codes) st = vlm_tokeniser_codes(tokeniser, pictures, group->pixels, codes);
-        if (st == VLMOE_E_UNSUPPORTED) st = VLMOE_OK; /* meta has no codes to give back, but has seen the sizes */
+        if (!st && tokeniser && codes)
+            st = vlm_tokeniser_codes(tokeniser, pictures, group->pixels, codes);
+        if (st == VLMOE_E_UNSUPPORTED)
+            st = VLMOE_OK; /* meta has no codes to give back, but has seen the sizes */
         vlm_free(codes);
     }
     vlm_mome_destroy(model);
@@ -136,14 +147,16 @@ static void read_sizes(const vlmoe_context *ctx, const vlmoe_config *c, vlm_plan
     plan->master_bytes = (size_t)ctx->n_elements * wide;
     plan->grad_bytes = plan->master_bytes;
     plan->moment_bytes = 2 * plan->master_bytes;
-    plan->copy_bytes = ctx->compute == ctx->wide ? 0 : (size_t)ctx->n_elements * vlm_dtype_bytes(ctx->compute);
+    plan->copy_bytes =
+        ctx->compute == ctx->wide ? 0 : (size_t)ctx->n_elements * vlm_dtype_bytes(ctx->compute);
     plan->step_bytes = ctx->arena.peak;
     plan->flops = ctx->backend->flops(ctx->device) * (double)c->run.groups;
     plan->scratch_bytes = ctx->backend->scratch_peak(ctx->device);
     if (!plan->per_token) plan->per_token = plan->parameters;
 }
 
-vlmoe_status vlm_plan_make(const vlmoe_config *config, int64_t n_words, vlm_plan *out, vlmoe_error *error)
+vlmoe_status vlm_plan_make(const vlmoe_config *config, int64_t n_words, vlm_plan *out,
+                           vlmoe_error *error)
 {
     vlmoe_context_params params = VLMOE_CONTEXT_PARAMS;
     vlmoe_context *ctx = NULL;

@@ -28,15 +28,18 @@ static vlmoe_status cut_metrics(const char *path, int64_t step, vlmoe_error *err
     vlm_text kept = {0};
     if (!vlm_path_exists(path)) return VLMOE_OK;
     VLM_TRY(vlm_file_read(path, MAX_METRICS_BYTES, &text, &bytes, error));
-    for (char *line = text, *end; (end = memchr(line, '\n', bytes - (size_t)(line - text))); line = end + 1) {
+    for (char *line = text, *end; (end = memchr(line, '\n', bytes - (size_t)(line - text)));
+         line = end + 1) {
         vlm_json *doc = NULL;
         int64_t of = 0;
-        bool is_ours = !vlm_json_parse(line, (size_t)(end - line), path, false, &doc, NULL) && vlm_json_int(vlm_json_get(vlm_json_root(doc), "step"), &of);
+        bool is_ours = !vlm_json_parse(line, (size_t)(end - line), path, false, &doc, NULL) &&
+                       vlm_json_int(vlm_json_get(vlm_json_root(doc), "step"), &of);
         if (is_ours && of <= step) vlm_text_append(&kept, line, (size_t)(end - line) + 1);
         vlm_json_free(doc);
     }
-    vlmoe_status st = kept.failed ? vlm_fail(error, VLMOE_E_NOMEM, "out of memory for %s", path)
-                                  : vlm_file_replace(path, kept.data ? kept.data : "", kept.bytes, error);
+    vlmoe_status st = kept.failed
+                          ? vlm_fail(error, VLMOE_E_NOMEM, "out of memory for %s", path)
+                          : vlm_file_replace(path, kept.data ? kept.data : "", kept.bytes, error);
     vlm_text_free(&kept);
     vlm_free(text);
     return st;
@@ -47,8 +50,9 @@ static vlmoe_status write_config(run *r, vlmoe_error *error)
     vlm_text text = {0};
     vlm_config_write(r->trainer->config, false, &text);
     char *path = vlm_path_join(r->out, "config.json");
-    vlmoe_status st = path && !text.failed ? vlm_file_replace(path, text.data, text.bytes, error)
-                                           : vlm_fail(error, VLMOE_E_NOMEM, "out of memory for the run's config");
+    vlmoe_status st = path && !text.failed
+                          ? vlm_file_replace(path, text.data, text.bytes, error)
+                          : vlm_fail(error, VLMOE_E_NOMEM, "out of memory for the run's config");
     vlm_free(path);
     vlm_text_free(&text);
     return st;
@@ -68,11 +72,13 @@ static vlmoe_status open_run(run *r, vlmoe_error *error)
     return write_config(r, error);
 }
 
-static vlmoe_status record_line(run *r, const char *kind, const vlmoe_step_report *report, const vlm_tally *tally, vlmoe_error *error)
+static vlmoe_status record_line(run *r, const char *kind, const vlmoe_step_report *report,
+                                const vlm_tally *tally, vlmoe_error *error)
 {
     vlm_text line = {0};
     vlm_metrics_line(kind, report, tally, &line);
-    bool is_written = !line.failed && fwrite(line.data, 1, line.bytes, r->metrics) == line.bytes && !fflush(r->metrics);
+    bool is_written = !line.failed && fwrite(line.data, 1, line.bytes, r->metrics) == line.bytes &&
+                      !fflush(r->metrics);
     vlm_text_free(&line);
     if (!is_written) return vlm_fail_errno(error, "write", r->metrics_path);
     if (r->hooks->progress) r->hooks->progress(r->hooks->user, kind, report, tally);
@@ -152,7 +158,8 @@ static vlmoe_status loop(run *r, vlm_run_end *end, vlmoe_error *error)
     return VLMOE_OK;
 }
 
-vlmoe_status vlm_run(vlmoe_trainer *trainer, const vlm_run_hooks *hooks, const char *dump_path, vlm_run_end *end, vlmoe_error *error)
+vlmoe_status vlm_run(vlmoe_trainer *trainer, const vlm_run_hooks *hooks, const char *dump_path,
+                     vlm_run_end *end, vlmoe_error *error)
 {
     run r = {.trainer = trainer, .hooks = hooks, .out = trainer->config->run.out, .saved_step = -1};
     vlmoe_status st = dump_path ? vlm_dump_open(dump_path, &trainer->dump, error) : VLMOE_OK;

@@ -7,7 +7,8 @@
 #include "train_report.h"
 #include "vlmoe/ops.h"
 
-static vlmoe_status tokeniser_group(vlmoe_trainer *t, vlmoe_tape *tape, const vlm_group *group, vlm_tally *tally)
+static vlmoe_status tokeniser_group(vlmoe_trainer *t, vlmoe_tape *tape, const vlm_group *group,
+                                    vlm_tally *tally)
 {
     vlm_tokeniser_losses losses = {0};
     double values[2] = {0, 0};
@@ -20,7 +21,8 @@ static vlmoe_status tokeniser_group(vlmoe_trainer *t, vlmoe_tape *tape, const vl
     return tape->mode == VLMOE_TRAIN ? vlm_tokeniser_collect(tape, t->tokeniser) : VLMOE_OK;
 }
 
-static vlmoe_status pretrain_group(vlmoe_trainer *t, vlmoe_tape *tape, const vlm_group *group, vlm_tally *tally, vlm_masked *masked)
+static vlmoe_status pretrain_group(vlmoe_trainer *t, vlmoe_tape *tape, const vlm_group *group,
+                                   vlm_tally *tally, vlm_masked *masked)
 {
     vlm_part_metrics metrics = {0};
     vlm_route_stats *stats = NULL;
@@ -32,9 +34,12 @@ static vlmoe_status pretrain_group(vlmoe_trainer *t, vlmoe_tape *tape, const vlm
     for (int i = 0; i < VLM_N_PARTS; i++) {
         if (!metrics.n[i] || isfinite(metrics.loss[i])) continue;
         const char *place = vlm_tape_first_bad(tape);
-        return vlm_fail(&t->error, VLMOE_E_NUMERIC, "step %lld, group %lld: the loss of objective %s is not finite; first seen in %s. "
-                        "Parameters are unchanged since step %lld", (long long)t->step + 1, (long long)group->index, vlm_part_names[i],
-                        place ? place : "the loss itself", (long long)t->step);
+        return vlm_fail(
+            &t->error, VLMOE_E_NUMERIC,
+            "step %lld, group %lld: the loss of objective %s is not finite; first seen in %s. "
+            "Parameters are unchanged since step %lld",
+            (long long)t->step + 1, (long long)group->index, vlm_part_names[i],
+            place ? place : "the loss itself", (long long)t->step);
     }
     vlm_tally_parts(tally, &metrics, tape->mode == VLMOE_PREDICT);
     return vlm_tally_routes(tally, n, stats, &t->error);
@@ -43,21 +48,30 @@ static vlmoe_status pretrain_group(vlmoe_trainer *t, vlmoe_tape *tape, const vlm
 vlmoe_status vlm_group_targets(vlmoe_trainer *t, const vlm_group *group)
 {
     if (!t->model || !t->tokeniser) return VLMOE_OK;
-    vlmoe_status st = vlm_tokeniser_codes(t->tokeniser, group->n_images + group->n_pairs, group->pixels, t->codes);
-    return st ? vlm_fail(&t->error, st, "image tokeniser: %s", vlmoe_context_error(t->ctx)) : VLMOE_OK;
+    vlmoe_status st = vlm_tokeniser_codes(t->tokeniser, group->n_images + group->n_pairs,
+                                          group->pixels, t->codes);
+    return st ? vlm_fail(&t->error, st, "image tokeniser: %s", vlmoe_context_error(t->ctx))
+              : VLMOE_OK;
 }
 
-vlmoe_status vlm_group_record(vlmoe_trainer *t, vlmoe_tape *tape, const vlm_group *group, vlm_tally *tally, vlm_masked *masked)
+vlmoe_status vlm_group_record(vlmoe_trainer *t, vlmoe_tape *tape, const vlm_group *group,
+                              vlm_tally *tally, vlm_masked *masked)
 {
     double loss = 0.0;
     vlm_tape_place(tape, t->step, group->index);
-    vlmoe_status st = t->model ? pretrain_group(t, tape, group, tally, masked) : tokeniser_group(t, tape, group, tally);
+    vlmoe_status st = t->model ? pretrain_group(t, tape, group, tally, masked)
+                               : tokeniser_group(t, tape, group, tally);
     if (!st) st = vlmoe_tape_loss(tape, &loss);
-    if (st) return t->error.status ? t->error.status : vlm_fail(&t->error, st, "step %lld: %s", (long long)t->step + 1, vlmoe_context_error(t->ctx));
+    if (st)
+        return t->error.status ? t->error.status
+                               : vlm_fail(&t->error, st, "step %lld: %s", (long long)t->step + 1,
+                                          vlmoe_context_error(t->ctx));
     if (!isfinite(loss)) {
         const char *place = vlm_tape_first_bad(tape);
-        return vlm_fail(&t->error, VLMOE_E_NUMERIC, "step %lld, group %lld: the loss is not finite; first seen in %s. "
-                        "Parameters are unchanged since step %lld", (long long)t->step + 1, (long long)group->index,
+        return vlm_fail(&t->error, VLMOE_E_NUMERIC,
+                        "step %lld, group %lld: the loss is not finite; first seen in %s. "
+                        "Parameters are unchanged since step %lld",
+                        (long long)t->step + 1, (long long)group->index,
                         place ? place : "a balance loss", (long long)t->step);
     }
     tally->loss += loss;
@@ -78,7 +92,9 @@ static vlmoe_status run_group(vlmoe_trainer *t, const vlm_group *group, vlm_tall
     if (!st && t->dump) st = vlm_dump_group(t->dump, t, tape, group, &masked);
     if (!st) {
         st = vlmoe_tape_backward(tape, 1.0);
-        if (st) vlm_fail(&t->error, st, "step %lld, backward: %s", (long long)t->step + 1, vlmoe_context_error(t->ctx));
+        if (st)
+            vlm_fail(&t->error, st, "step %lld, backward: %s", (long long)t->step + 1,
+                     vlmoe_context_error(t->ctx));
     }
     vlmoe_tape_end(tape);
     return st;
@@ -114,8 +130,9 @@ static vlmoe_status update(vlmoe_trainer *t, vlmoe_step_report *report)
     params.clip = o->clip;
     params.grad_scale = 1.0 / (double)t->config->run.groups;
     vlmoe_status st = vlmoe_adamw_step(t->ctx, &params, t->step + 1, &report->grad_norm);
-    if (st) return vlm_fail(&t->error, st, "step %lld: %s. Parameters are unchanged since step %lld", (long long)t->step + 1,
-                            vlmoe_context_error(t->ctx), (long long)t->step);
+    if (st)
+        return vlm_fail(&t->error, st, "step %lld: %s. Parameters are unchanged since step %lld",
+                        (long long)t->step + 1, vlmoe_context_error(t->ctx), (long long)t->step);
     if (t->model) return VLMOE_OK;
     st = vlm_tokeniser_update(t->tokeniser, t->step);
     return st ? vlm_fail(&t->error, st, "code book: %s", vlmoe_context_error(t->ctx)) : VLMOE_OK;
@@ -127,7 +144,8 @@ vlmoe_status vlm_trainer_step(vlmoe_trainer *t, vlmoe_step_report *report, vlm_t
     double begin = vlm_now(), waited = vlm_source_wait_seconds(t->train);
     t->error = (vlmoe_error){VLMOE_OK, ""};
     if (t->step >= t->config->run.steps)
-        return vlm_fail(&t->error, VLMOE_E_STATE, "all %lld steps of this run are done", (long long)t->step);
+        return vlm_fail(&t->error, VLMOE_E_STATE, "all %lld steps of this run are done",
+                        (long long)t->step);
     report->lr = vlm_lr_at(o->lr, o->min_lr, o->warmup, t->config->run.steps, t->step + 1);
     vlmoe_status st = vlmoe_grad_zero(t->ctx);
     if (st) return vlm_fail(&t->error, st, "%s", vlmoe_context_error(t->ctx));

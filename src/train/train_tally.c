@@ -22,10 +22,12 @@ void vlm_tally_parts(vlm_tally *tally, const vlm_part_metrics *metrics, bool by_
     }
 }
 
-static vlmoe_status start_layers(vlm_tally *tally, int n, const vlm_route_stats *stats, vlmoe_error *error)
+static vlmoe_status start_layers(vlm_tally *tally, int n, const vlm_route_stats *stats,
+                                 vlmoe_error *error)
 {
     tally->layers = vlm_alloc_array((size_t)n, sizeof *tally->layers);
-    if (!tally->layers) return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for routing statistics");
+    if (!tally->layers)
+        return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for routing statistics");
     tally->n_layers = n;
     for (int i = 0; i < n; i++) {
         vlm_layer_sum *sum = &tally->layers[i];
@@ -33,7 +35,8 @@ static vlmoe_status start_layers(vlm_tally *tally, int n, const vlm_route_stats 
         sum->modality = stats[i].modality;
         sum->E = stats[i].E;
         sum->load = vlm_alloc_array((size_t)sum->E, sizeof *sum->load);
-        if (!sum->load) return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for routing statistics");
+        if (!sum->load)
+            return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for routing statistics");
     }
     return VLMOE_OK;
 }
@@ -42,11 +45,13 @@ static vlmoe_status start_layers(vlm_tally *tally, int n, const vlm_route_stats 
 static vlm_layer_sum *find_layer(vlm_tally *tally, const vlm_route_stats *stats)
 {
     for (int i = 0; i < tally->n_layers; i++)
-        if (tally->layers[i].block == stats->block && tally->layers[i].modality == stats->modality) return &tally->layers[i];
+        if (tally->layers[i].block == stats->block && tally->layers[i].modality == stats->modality)
+            return &tally->layers[i];
     return NULL;
 }
 
-vlmoe_status vlm_tally_routes(vlm_tally *tally, int n, const vlm_route_stats *stats, vlmoe_error *error)
+vlmoe_status vlm_tally_routes(vlm_tally *tally, int n, const vlm_route_stats *stats,
+                              vlmoe_error *error)
 {
     if (!tally->layers && n) VLM_TRY(start_layers(tally, n, stats, error));
     for (int i = 0; i < n; i++) {

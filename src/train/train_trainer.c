@@ -30,13 +30,16 @@ static vlmoe_status open_words(vlmoe_trainer *t, int64_t *n_words)
     if (!is_pretrain(t->config) || !vlm_needs_words(t->config)) return VLMOE_OK;
     bool has_path = t->text_model[0] != 0;
     if (!has_path && (!t->is_meta || !*n_words))
-        return vlm_fail(&t->error, VLMOE_E_ARG, "data.text_model is not set: this run has texts or pairs%s", t->is_meta ? " (a dry run may set model.words instead)" : "");
+        return vlm_fail(&t->error, VLMOE_E_ARG,
+                        "data.text_model is not set: this run has texts or pairs%s",
+                        t->is_meta ? " (a dry run may set model.words instead)" : "");
     if (t->is_meta && *n_words) return VLMOE_OK; /* a plan needs no files */
     VLM_TRY(vlm_spm_open(t->text_model, &t->spm, &t->error));
     int64_t found = vlm_spm_special(t->spm).n;
     if (*n_words && *n_words != found)
-        return vlm_fail(&t->error, VLMOE_E_ARG, "model.words is %lld, but %s has %lld pieces with the special ones", (long long)*n_words, t->text_model,
-                        (long long)found);
+        return vlm_fail(&t->error, VLMOE_E_ARG,
+                        "model.words is %lld, but %s has %lld pieces with the special ones",
+                        (long long)*n_words, t->text_model, (long long)found);
     *n_words = found;
     return VLMOE_OK;
 }
@@ -46,10 +49,15 @@ static vlmoe_status adopt_tokeniser(vlmoe_trainer *t, vlm_checkpoint *c)
 {
     const vlm_cfg_model *own = &t->config->model, *its = &c->config->model;
     if (strcmp(c->state.task, "image_tokeniser"))
-        return vlm_fail(&t->error, VLMOE_E_ARG, "data.image_tokeniser: %s is a checkpoint of task %s, not image_tokeniser", c->path, c->state.task);
+        return vlm_fail(&t->error, VLMOE_E_ARG,
+                        "data.image_tokeniser: %s is a checkpoint of task %s, not image_tokeniser",
+                        c->path, c->state.task);
     if (own->image_size != its->image_size || own->patch != its->patch)
-        return vlm_fail(&t->error, VLMOE_E_ARG, "data.image_tokeniser: %s cuts %lld px pictures in %lld px patches; this run %lld in %lld", c->path,
-                        (long long)its->image_size, (long long)its->patch, (long long)own->image_size, (long long)own->patch);
+        return vlm_fail(&t->error, VLMOE_E_ARG,
+                        "data.image_tokeniser: %s cuts %lld px pictures in %lld px patches; this "
+                        "run %lld in %lld",
+                        c->path, (long long)its->image_size, (long long)its->patch,
+                        (long long)own->image_size, (long long)own->patch);
     t->config->tokeniser = c->config->tokeniser; /* plain numbers, nothing to own */
     return VLMOE_OK;
 }
@@ -67,7 +75,8 @@ static vlmoe_status open_context(vlmoe_trainer *t, const char *device, int64_t n
     params.step_bytes = (size_t)1 << 60;
     if (!t->is_meta) {
         VLM_TRY(vlm_plan_make(t->config, n_words, &plan, &t->error));
-        params.step_bytes = plan.step_bytes + plan.step_bytes / 64 + ((size_t)1 << 20); /* gaps between blocks of sanitizer builds */
+        params.step_bytes = plan.step_bytes + plan.step_bytes / 64 +
+                            ((size_t)1 << 20); /* gaps between blocks of sanitizer builds */
     }
     return vlmoe_context_create(&params, &t->ctx, &t->error);
 }
@@ -86,9 +95,11 @@ static vlmoe_status build_model(vlmoe_trainer *t, int64_t n_words)
     if (!st) st = vlm_ctx_build(t->ctx);
     if (!st && !t->is_meta) st = vlm_ctx_init_params(t->ctx);
     if (st) return vlm_fail(&t->error, st, "%s", vlmoe_context_error(t->ctx));
-    int64_t grid = c->model.image_size / c->model.patch, pictures = c->data.images_per_group + c->data.pairs_per_group;
+    int64_t grid = c->model.image_size / c->model.patch,
+            pictures = c->data.images_per_group + c->data.pairs_per_group;
     t->codes = vlm_alloc_array((size_t)(pictures * grid * grid), sizeof *t->codes);
-    return t->codes ? VLMOE_OK : vlm_fail(&t->error, VLMOE_E_NOMEM, "out of memory for image codes");
+    return t->codes ? VLMOE_OK
+                    : vlm_fail(&t->error, VLMOE_E_NOMEM, "out of memory for image codes");
 }
 
 static vlmoe_status open_data(vlmoe_trainer *t)
@@ -104,36 +115,46 @@ static vlmoe_status open_all(vlmoe_trainer *t, const char *device)
 {
     vlm_checkpoint target = {0};
     int64_t n_words = 0;
-    bool has_target = is_pretrain(t->config) && vlm_needs_codes(t->config) && t->config->data.image_tokeniser[0];
+    bool has_target =
+        is_pretrain(t->config) && vlm_needs_codes(t->config) && t->config->data.image_tokeniser[0];
     VLM_TRY(open_words(t, &n_words));
     if (is_pretrain(t->config) && vlm_needs_codes(t->config) && !has_target && !t->is_meta)
-        return vlm_fail(&t->error, VLMOE_E_ARG, "data.image_tokeniser is not set: masked patches need its codes "
-                                                "(or set objective.image_weight and objective.pair_image_weight to 0)");
-    if (has_target && t->is_meta) has_target = false; /* a plan takes the section tokeniser as it stands */
-    if (has_target) VLM_TRY(vlm_checkpoint_open(t->config->data.image_tokeniser, &target, &t->error));
+        return vlm_fail(&t->error, VLMOE_E_ARG,
+                        "data.image_tokeniser is not set: masked patches need its codes "
+                        "(or set objective.image_weight and objective.pair_image_weight to 0)");
+    if (has_target && t->is_meta)
+        has_target = false; /* a plan takes the section tokeniser as it stands */
+    if (has_target)
+        VLM_TRY(vlm_checkpoint_open(t->config->data.image_tokeniser, &target, &t->error));
     vlmoe_status st = has_target ? adopt_tokeniser(t, &target) : VLMOE_OK;
     if (!st) st = open_context(t, device, n_words);
     if (!st) st = build_model(t, n_words);
-    if (!st && has_target) st = vlm_checkpoint_load_model(&target, t->ctx, t->tokeniser, "image_tokeniser.", &t->error);
+    if (!st && has_target)
+        st =
+            vlm_checkpoint_load_model(&target, t->ctx, t->tokeniser, "image_tokeniser.", &t->error);
     if (!st && !t->is_meta) st = open_data(t);
     vlm_checkpoint_close(&target);
     return st;
 }
 
-vlmoe_status vlmoe_trainer_create(const vlmoe_config *config, const vlmoe_trainer_params *params, vlmoe_trainer **out, vlmoe_error *error)
+vlmoe_status vlmoe_trainer_create(const vlmoe_config *config, const vlmoe_trainer_params *params,
+                                  vlmoe_trainer **out, vlmoe_error *error)
 {
     const vlmoe_trainer_params standard = VLMOE_TRAINER_PARAMS;
     vlmoe_error ignored;
     if (!error) error = &ignored;
     *error = (vlmoe_error){VLMOE_OK, ""};
     if (!params) params = &standard;
-    if (params->struct_size != sizeof *params) return vlm_fail(error, VLMOE_E_ARG, "vlmoe_trainer_params: struct_size is not set by its initialiser");
+    if (params->struct_size != sizeof *params)
+        return vlm_fail(error, VLMOE_E_ARG,
+                        "vlmoe_trainer_params: struct_size is not set by its initialiser");
     vlmoe_trainer *t = vlm_alloc(sizeof *t);
     if (!t) return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for a trainer");
     t->log = (vlm_log){params->log_fn, params->log_user};
     t->is_meta = !strcmp(params->device, "meta");
     t->health = vlm_health_create();
-    vlmoe_status st = t->health ? copy_config(config, &t->config, &t->error) : vlm_fail(&t->error, VLMOE_E_NOMEM, "out of memory for a trainer");
+    vlmoe_status st = t->health ? copy_config(config, &t->config, &t->error)
+                                : vlm_fail(&t->error, VLMOE_E_NOMEM, "out of memory for a trainer");
     if (!st) st = open_all(t, params->device);
     if (st) {
         *error = t->error;
@@ -189,7 +210,8 @@ static bool is_forced(const char *line, int n_force, const char *const *force)
 }
 
 /* Refuse number keys that changed, unless each is named in force. The image tokeniser's place may move: its weights are in here. */
-static vlmoe_status check_keys(vlmoe_trainer *t, const vlm_checkpoint *c, int n_force, const char *const *force)
+static vlmoe_status check_keys(vlmoe_trainer *t, const vlm_checkpoint *c, int n_force,
+                               const char *const *force)
 {
     vlm_text differences = {0}, refused = {0};
     vlm_config_differences(c->config, t->config, &differences);
@@ -197,12 +219,15 @@ static vlmoe_status check_keys(vlmoe_trainer *t, const vlm_checkpoint *c, int n_
         end = strchr(line, '\n');
         if (!end) break;
         *end = 0;
-        if (is_forced(line, n_force, force)) vlm_logf(&t->log, VLMOE_LOG_WARN, "resume", "forced: %s (checkpoint, config)", line);
+        if (is_forced(line, n_force, force))
+            vlm_logf(&t->log, VLMOE_LOG_WARN, "resume", "forced: %s (checkpoint, config)", line);
         else vlm_text_put(&refused, "%s%s", refused.bytes ? "; " : "", line);
     }
     vlmoe_status st = VLMOE_OK;
     if (refused.bytes)
-        st = vlm_fail(&t->error, VLMOE_E_ARG, "%s was made with other numbers (checkpoint and config): %s. Use a new run.out, or --force KEY for each",
+        st = vlm_fail(&t->error, VLMOE_E_ARG,
+                      "%s was made with other numbers (checkpoint and config): %s. Use a new "
+                      "run.out, or --force KEY for each",
                       c->path, refused.data);
     vlm_text_free(&differences);
     vlm_text_free(&refused);
@@ -210,7 +235,8 @@ static vlmoe_status check_keys(vlmoe_trainer *t, const vlm_checkpoint *c, int n_
 }
 
 /* The same path may hold another vocabulary by now, and its words would be other rows of the embedding. */
-static vlmoe_status check_text_model(vlmoe_trainer *t, const vlm_checkpoint *c, int n_force, const char *const *force)
+static vlmoe_status check_text_model(vlmoe_trainer *t, const vlm_checkpoint *c, int n_force,
+                                     const char *const *force)
 {
     enum { MAX_BYTES = 1 << 28 };
     const char *path = vlm_ckpt_path(c->files, "text.model");
@@ -220,7 +246,9 @@ static vlmoe_status check_text_model(vlmoe_trainer *t, const vlm_checkpoint *c, 
     vlmoe_status st = vlm_file_read(path, MAX_BYTES, &then, &then_bytes, &t->error);
     if (!st) st = vlm_file_read(t->text_model, MAX_BYTES, &now, &now_bytes, &t->error);
     if (!st && (then_bytes != now_bytes || memcmp(then, now, now_bytes)))
-        st = vlm_fail(&t->error, VLMOE_E_ARG, "data.text_model: %s is not the text model that %s was made with. Bring that back (it is %s), or --force data.text_model",
+        st = vlm_fail(&t->error, VLMOE_E_ARG,
+                      "data.text_model: %s is not the text model that %s was made with. Bring that "
+                      "back (it is %s), or --force data.text_model",
                       t->text_model, c->path, path);
     vlm_free(then);
     vlm_free(now);
@@ -232,8 +260,10 @@ static vlmoe_status check_machine(vlmoe_trainer *t, const vlm_checkpoint *c)
     char device[128] = "";
     t->ctx->backend->describe(t->ctx->device, device, sizeof device);
     if (strcmp(device, c->state.device))
-        vlm_logf(&t->log, VLMOE_LOG_WARN, "resume", "the checkpoint was written on \"%s\", this is \"%s\": the run goes on, but not bit for bit", c->state.device,
-                 device);
+        vlm_logf(&t->log, VLMOE_LOG_WARN, "resume",
+                 "the checkpoint was written on \"%s\", this is \"%s\": the run goes on, but not "
+                 "bit for bit",
+                 c->state.device, device);
     return VLMOE_OK;
 }
 
@@ -247,12 +277,14 @@ static void warn_of_damaged(vlmoe_trainer *t, const char *path, const vlm_checkp
     for (size_t i = 0; i < n; i++)
         if (vlm_ckpt_step_of(names[i], &step)) newest = VLM_MAX(newest, step);
     if (newest > c->state.step)
-        vlm_logf(&t->log, VLMOE_LOG_WARN, "resume", "the checkpoint of step %lld in %s is damaged: going on from step %lld", (long long)newest, path,
-                 (long long)c->state.step);
+        vlm_logf(&t->log, VLMOE_LOG_WARN, "resume",
+                 "the checkpoint of step %lld in %s is damaged: going on from step %lld",
+                 (long long)newest, path, (long long)c->state.step);
     vlm_names_free(names, n);
 }
 
-vlmoe_status vlmoe_trainer_resume(vlmoe_trainer *t, const char *path, int n_force, const char *const *force)
+vlmoe_status vlmoe_trainer_resume(vlmoe_trainer *t, const char *path, int n_force,
+                                  const char *const *force)
 {
     vlm_checkpoint c = {0};
     t->error = (vlmoe_error){VLMOE_OK, ""};

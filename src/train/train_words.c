@@ -62,7 +62,9 @@ static vlmoe_status make_batch(vlmoe_trainer *t, int64_t n, batch *b)
 {
     const vlm_cfg_model *m = &t->config->model;
     int64_t grid = m->image_size / m->patch;
-    *b = (batch){.picture_bytes = 3 * m->image_size * m->image_size, .patches = grid * grid, .text_len = m->text_len};
+    *b = (batch){.picture_bytes = 3 * m->image_size * m->image_size,
+                 .patches = grid * grid,
+                 .text_len = m->text_len};
     size_t tokens = (size_t)(n * m->text_len);
     b->pixels = vlm_alloc_array((size_t)n, (size_t)b->picture_bytes);
     b->patch_mask = vlm_alloc_array((size_t)n, (size_t)b->patches);
@@ -74,8 +76,10 @@ static vlmoe_status make_batch(vlmoe_trainer *t, int64_t n, batch *b)
     b->row_pair = vlm_alloc_array(tokens, sizeof *b->row_pair);
     b->row_token = vlm_alloc_array(tokens, sizeof *b->row_token);
     b->row_best = vlm_alloc_array(tokens, sizeof *b->row_best);
-    bool is_whole = b->pixels && b->patch_mask && b->token && b->target && b->offset && b->row && b->row_target && b->row_pair && b->row_token && b->row_best;
-    return is_whole ? VLMOE_OK : vlm_fail(&t->error, VLMOE_E_NOMEM, "out of memory for an evaluation");
+    bool is_whole = b->pixels && b->patch_mask && b->token && b->target && b->offset && b->row &&
+                    b->row_target && b->row_pair && b->row_token && b->row_best;
+    return is_whole ? VLMOE_OK
+                    : vlm_fail(&t->error, VLMOE_E_NOMEM, "out of memory for an evaluation");
 }
 
 /* ---- which picture is another concept's ---- */
@@ -107,7 +111,10 @@ static vlmoe_status choose_others(vlmoe_trainer *t, const vlm_words_params *p, v
         int64_t at = (int64_t)vlm_rng_below(&rng, (uint64_t)r->n), tries = 0;
         while (concept[at] == concept[i] && tries++ < r->n) at = (at + 1) % r->n;
         r->examples[i].other = at;
-        if (concept[at] == concept[i]) st = vlm_fail(&t->error, VLMOE_E_ARG, "all held-out pairs are of one concept: there is no other picture to show");
+        if (concept[at] == concept[i])
+            st = vlm_fail(
+                &t->error, VLMOE_E_ARG,
+                "all held-out pairs are of one concept: there is no other picture to show");
     }
     vlm_free(concept);
     return st;
@@ -118,11 +125,14 @@ static vlmoe_status choose_others(vlmoe_trainer *t, const vlm_words_params *p, v
 static void hide(vlmoe_trainer *t, const vlm_words_params *p, batch *b, int64_t i, int64_t n_tokens)
 {
     int32_t *token = b->token + b->offset[i], *target = b->target + b->offset[i];
-    int64_t maskable = n_tokens - 2, left = maskable > 0 ? VLM_MAX((int64_t)1, (int64_t)llround(p->rate * (double)maskable)) : 0;
+    int64_t maskable = n_tokens - 2,
+            left = maskable > 0 ? VLM_MAX((int64_t)1, (int64_t)llround(p->rate * (double)maskable))
+                                : 0;
     vlm_rng rng = vlm_rng_at(p->seed, VLM_STREAM_EVAL, (uint64_t)(b->first + i), 2, 0);
     for (int64_t k = 0; k < n_tokens; k++) {
         bool is_open = k > 0 && k < n_tokens - 1;
-        bool is_hidden = is_open && (int64_t)vlm_rng_below(&rng, (uint64_t)(n_tokens - 1 - k)) < left; /* selection sampling */
+        bool is_hidden = is_open && (int64_t)vlm_rng_below(&rng, (uint64_t)(n_tokens - 1 - k)) <
+                                        left; /* selection sampling */
         target[k] = is_hidden ? token[k] : -1;
         if (!is_hidden) continue;
         left--;
@@ -141,20 +151,24 @@ static vlmoe_status fill_texts(vlmoe_trainer *t, const vlm_words_params *p, batc
         vlm_sample_view view = {0};
         int64_t n = 0, n_all = 0;
         VLM_TRY(vlm_source_sample(t->val, 2, b->first + i, NULL, &view, &t->error));
-        VLM_TRY(vlm_spm_encode(t->spm, view.text, view.text_bytes, b->text_len, b->token + b->offset[i], &n, &n_all, &t->error));
+        VLM_TRY(vlm_spm_encode(t->spm, view.text, view.text_bytes, b->text_len,
+                               b->token + b->offset[i], &n, &n_all, &t->error));
         b->offset[i + 1] = b->offset[i] + (int32_t)n;
         hide(t, p, b, i, n);
     }
     return VLMOE_OK;
 }
 
-static vlmoe_status fill_pictures(vlmoe_trainer *t, const vlm_words_result *r, int picture, batch *b)
+static vlmoe_status fill_pictures(vlmoe_trainer *t, const vlm_words_result *r, int picture,
+                                  batch *b)
 {
     memset(b->patch_mask, picture == VLM_PICTURE_NONE, (size_t)(b->n * b->patches));
     for (int64_t i = 0; i < b->n; i++) {
         vlm_sample_view view = {0};
-        int64_t from = picture == VLM_PICTURE_SHUFFLED ? r->examples[b->first + i].other : b->first + i;
-        VLM_TRY(vlm_source_sample(t->val, 2, from, b->pixels + i * b->picture_bytes, &view, &t->error));
+        int64_t from =
+            picture == VLM_PICTURE_SHUFFLED ? r->examples[b->first + i].other : b->first + i;
+        VLM_TRY(
+            vlm_source_sample(t->val, 2, from, b->pixels + i * b->picture_bytes, &view, &t->error));
     }
     return VLMOE_OK;
 }
@@ -162,7 +176,8 @@ static vlmoe_status fill_pictures(vlmoe_trainer *t, const vlm_words_result *r, i
 /* ---- predicting ---- */
 
 /* The likeliest piece of each row, lowest id among equals, as the kernels count what is right. */
-static vlmoe_status read_best(vlmoe_trainer *t, vlmoe_tape *tape, const vlmoe_tensor *logits, batch *b)
+static vlmoe_status read_best(vlmoe_trainer *t, vlmoe_tape *tape, const vlmoe_tensor *logits,
+                              batch *b)
 {
     int64_t V = vlm_cols(logits);
     size_t bytes = (size_t)V * vlm_dtype_bytes(logits->dtype);
@@ -178,30 +193,41 @@ static vlmoe_status read_best(vlmoe_trainer *t, vlmoe_tape *tape, const vlmoe_te
     return VLMOE_OK;
 }
 
-static vlmoe_status predict(vlmoe_trainer *t, vlmoe_tape *tape, batch *b, bool wants_best, float *nll, int32_t *right)
+static vlmoe_status predict(vlmoe_trainer *t, vlmoe_tape *tape, batch *b, bool wants_best,
+                            float *nll, int32_t *right)
 {
-    const vlm_mome_inputs inputs = {.n_pairs = b->n, .pixels = b->pixels, .patch_mask = b->patch_mask, .token = b->token, .text_offset = b->offset};
+    const vlm_mome_inputs inputs = {.n_pairs = b->n,
+                                    .pixels = b->pixels,
+                                    .patch_mask = b->patch_mask,
+                                    .token = b->token,
+                                    .text_offset = b->offset};
     vlm_mome_output out = {0};
     vlm_ce_result ce = {0};
     vlm_mome_encode(tape, t->model, &inputs, false, &out);
     VLM_TRY(vlmoe_tape_status(tape));
-    for (int64_t i = 0; i < b->n_rows; i++) b->row[i] = (int32_t)out.rows.text_begin + b->row_token[i];
+    for (int64_t i = 0; i < b->n_rows; i++)
+        b->row[i] = (int32_t)out.rows.text_begin + b->row_token[i];
     size_t bytes = (size_t)b->n_rows * sizeof(int32_t);
-    const int32_t *d_row = vlm_tape_upload(tape, b->row, bytes), *d_target = vlm_tape_upload(tape, b->row_target, bytes);
+    const int32_t *d_row = vlm_tape_upload(tape, b->row, bytes),
+                  *d_target = vlm_tape_upload(tape, b->row_target, bytes);
     void *d_weight = vlm_tape_device(tape, (size_t)b->n_rows * sizeof(float));
-    if (d_weight) VLM_TRY(t->ctx->backend->zero(t->ctx->device, d_weight, (size_t)b->n_rows * sizeof(float)));
-    vlmoe_tensor *rows = d_row ? vlm_gather_sum(tape, 1, &out.hidden, &d_row, b->n_rows, t->ctx->compute) : NULL;
+    if (d_weight)
+        VLM_TRY(t->ctx->backend->zero(t->ctx->device, d_weight, (size_t)b->n_rows * sizeof(float)));
+    vlmoe_tensor *rows =
+        d_row ? vlm_gather_sum(tape, 1, &out.hidden, &d_row, b->n_rows, t->ctx->compute) : NULL;
     vlmoe_tensor *logits = vlm_mome_word_logits(tape, t->model, rows);
     vlm_cross_entropy_rows(tape, logits, d_target, d_weight, &ce);
     VLM_TRY(vlmoe_tape_status(tape));
     if (wants_best) VLM_TRY(read_best(t, tape, logits, b));
-    VLM_TRY(t->ctx->backend->download(t->ctx->device, nll, ce.d_nll, (size_t)b->n_rows * sizeof *nll));
+    VLM_TRY(
+        t->ctx->backend->download(t->ctx->device, nll, ce.d_nll, (size_t)b->n_rows * sizeof *nll));
     return t->ctx->backend->download(t->ctx->device, right, ce.d_correct, bytes);
 }
 
 static bool ends_first_word(const vlmoe_trainer *t, const batch *b, int64_t row)
 {
-    int32_t begin = b->offset[b->row_pair[row]] + 1, at = b->row_token[row]; /* the first word: pieces up to the next that starts a word */
+    int32_t begin = b->offset[b->row_pair[row]] + 1,
+            at = b->row_token[row]; /* the first word: pieces up to the next that starts a word */
     for (int32_t k = begin + 1; k <= at; k++) {
         int32_t id = b->target[k] >= 0 ? b->target[k] : b->token[k];
         if (vlm_spm_starts_word(t->spm, id)) return true;
@@ -211,20 +237,24 @@ static bool ends_first_word(const vlmoe_trainer *t, const batch *b, int64_t row)
 
 static bool starts_word(const vlmoe_trainer *t, const batch *b, int64_t row)
 {
-    return vlm_spm_starts_word(t->spm, b->row_target[row]) || b->row_token[row] == b->offset[b->row_pair[row]] + 1;
+    return vlm_spm_starts_word(t->spm, b->row_target[row]) ||
+           b->row_token[row] == b->offset[b->row_pair[row]] + 1;
 }
 
 /* Is the piece after this one hidden too and part of the same word, or does the word end here? A word with an open piece is not counted. */
 static bool word_is_whole(const vlmoe_trainer *t, const batch *b, int64_t first, int64_t *end)
 {
     int64_t row = first + 1;
-    while (row < b->n_rows && b->row_pair[row] == b->row_pair[first] && b->row_token[row] == b->row_token[row - 1] + 1 && !starts_word(t, b, row)) row++;
+    while (row < b->n_rows && b->row_pair[row] == b->row_pair[first] &&
+           b->row_token[row] == b->row_token[row - 1] + 1 && !starts_word(t, b, row))
+        row++;
     *end = row;
     int32_t next = b->row_token[row - 1] + 1, last = b->offset[b->row_pair[first] + 1] - 1;
     return next >= last || b->target[next] >= 0 || vlm_spm_starts_word(t->spm, b->token[next]);
 }
 
-static void count(const vlmoe_trainer *t, const batch *b, int picture, const float *nll, const int32_t *right, vlm_words_result *r)
+static void count(const vlmoe_trainer *t, const batch *b, int picture, const float *nll,
+                  const int32_t *right, vlm_words_result *r)
 {
     for (int64_t i = 0; i < b->n; i++) r->examples[b->first + i].first_right[picture] = 1;
     for (int64_t i = 0; i < b->n_rows; i++) {
@@ -253,7 +283,8 @@ static void keep_texts(const batch *b, vlm_words_tokens *out)
     for (int64_t k = 0; k < b->offset[b->n]; k++) {
         out->hidden[begin + k] = b->target[k] >= 0;
         out->token[begin + k] = b->target[k] >= 0 ? b->target[k] : b->token[k];
-        for (int i = 0; i < VLM_N_PICTURES; i++) out->predicted[i][begin + k] = out->token[begin + k];
+        for (int i = 0; i < VLM_N_PICTURES; i++)
+            out->predicted[i][begin + k] = out->token[begin + k];
     }
     for (int64_t i = 0; i < b->n; i++) out->begin[b->first + i + 1] = begin + b->offset[i + 1];
 }
@@ -261,14 +292,18 @@ static void keep_texts(const batch *b, vlm_words_tokens *out)
 static void keep_best(const batch *b, int picture, vlm_words_tokens *out)
 {
     int64_t begin = out->begin[b->first];
-    for (int64_t i = 0; i < b->n_rows; i++) out->predicted[picture][begin + b->row_token[i]] = b->row_best[i];
+    for (int64_t i = 0; i < b->n_rows; i++)
+        out->predicted[picture][begin + b->row_token[i]] = b->row_best[i];
 }
 
-static vlmoe_status run_batch(vlmoe_trainer *t, const vlm_words_params *p, batch *b, vlm_words_result *r)
+static vlmoe_status run_batch(vlmoe_trainer *t, const vlm_words_params *p, batch *b,
+                              vlm_words_result *r)
 {
     float *nll = vlm_alloc_array((size_t)(b->n * b->text_len), sizeof *nll);
     int32_t *right = vlm_alloc_array((size_t)(b->n * b->text_len), sizeof *right);
-    vlmoe_status st = nll && right ? fill_texts(t, p, b) : vlm_fail(&t->error, VLMOE_E_NOMEM, "out of memory for an evaluation");
+    vlmoe_status st = nll && right
+                          ? fill_texts(t, p, b)
+                          : vlm_fail(&t->error, VLMOE_E_NOMEM, "out of memory for an evaluation");
     if (!st && p->keep_tokens) keep_texts(b, &r->tokens);
     for (int picture = 0; picture < VLM_N_PICTURES && !st; picture++) {
         vlmoe_tape *tape = NULL;
@@ -291,12 +326,17 @@ vlmoe_status vlm_words_evaluate(vlmoe_trainer *t, const vlm_words_params *p, vlm
     batch b = {0};
     t->error = (vlmoe_error){VLMOE_OK, ""};
     if (!t->model || !t->spm || !t->val || !vlm_source_samples(t->val, 2))
-        return vlm_fail(&t->error, VLMOE_E_STATE, "this evaluation needs a pretrained model and held-out pairs: set data.val_pairs");
+        return vlm_fail(
+            &t->error, VLMOE_E_STATE,
+            "this evaluation needs a pretrained model and held-out pairs: set data.val_pairs");
     int64_t all = vlm_source_samples(t->val, 2), size = p->batch > 0 ? p->batch : 32;
     r.n = p->limit > 0 ? VLM_MIN(p->limit, all) : all;
     r.examples = vlm_alloc_array((size_t)r.n, sizeof *r.examples);
-    bool has_room = r.examples && (!p->keep_tokens || reserve_tokens(r.n, t->config->model.text_len, &r.tokens));
-    vlmoe_status st = has_room ? make_batch(t, size, &b) : vlm_fail(&t->error, VLMOE_E_NOMEM, "out of memory for an evaluation");
+    bool has_room = r.examples &&
+                    (!p->keep_tokens || reserve_tokens(r.n, t->config->model.text_len, &r.tokens));
+    vlmoe_status st = has_room
+                          ? make_batch(t, size, &b)
+                          : vlm_fail(&t->error, VLMOE_E_NOMEM, "out of memory for an evaluation");
     if (!st) st = choose_others(t, p, &r);
     for (b.first = 0; b.first < r.n && !st; b.first += size) {
         b.n = VLM_MIN(size, r.n - b.first);
@@ -310,7 +350,8 @@ vlmoe_status vlm_words_evaluate(vlmoe_trainer *t, const vlm_words_params *p, vlm
 
 /* ---- figures ---- */
 
-static void add_example(const vlm_words_example *e, vlm_words_measure measure, int picture, double *right, double *all)
+static void add_example(const vlm_words_example *e, vlm_words_measure measure, int picture,
+                        double *right, double *all)
 {
     if (measure == VLM_WORDS_PIECES) {
         *right += e->right[picture];
@@ -337,7 +378,8 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-vlm_interval vlm_words_difference(const vlm_words_result *r, vlm_words_measure measure, int a, int b, int n_resamples, uint64_t seed)
+vlm_interval vlm_words_difference(const vlm_words_result *r, vlm_words_measure measure, int a,
+                                  int b, int n_resamples, uint64_t seed)
 {
     vlm_interval out = {vlm_words_share(r, measure, a) - vlm_words_share(r, measure, b), NAN, NAN};
     double *draws = vlm_alloc_array((size_t)n_resamples, sizeof *draws);

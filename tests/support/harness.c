@@ -32,14 +32,16 @@ void test_fail(const char *file, int line, const char *format, ...)
 void test_close(double got, double want, double bound, const char *what, const char *file, int line)
 {
     if (!(fabs(got - want) <= bound))
-        test_fail(file, line, "%s is %.17g, expected %.17g within %.3g (off by %.3g)", what, got, want, bound, fabs(got - want));
+        test_fail(file, line, "%s is %.17g, expected %.17g within %.3g (off by %.3g)", what, got,
+                  want, bound, fabs(got - want));
 }
 
-void test_status(vlmoe_status got, vlmoe_status want, const vlmoe_error *error, const char *what, const char *file, int line)
+void test_status(vlmoe_status got, vlmoe_status want, const vlmoe_error *error, const char *what,
+                 const char *file, int line)
 {
     if (got != want)
-        test_fail(file, line, "%s gave %s, expected %s%s%s", what, vlmoe_status_name(got), vlmoe_status_name(want),
-                  error ? ": " : "", error ? error->text : "");
+        test_fail(file, line, "%s gave %s, expected %s%s%s", what, vlmoe_status_name(got),
+                  vlmoe_status_name(want), error ? ": " : "", error ? error->text : "");
 }
 
 static int remove_entry(const char *path, const struct stat *info, int flag, struct FTW *walk)

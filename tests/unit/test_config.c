@@ -37,7 +37,8 @@ TEST(config_defaults_equal_the_table_and_survive_a_round_trip)
     CHECK_TEXT(a->moe.order, "priority");
     a->optim.lr = 0.1 + 0.2; /* needs 17 digits */
     vlm_config_write(a, false, &text);
-    CHECK_STATUS_E(vlm_config_parse(text.data, text.bytes, "printed", &b, &error), VLMOE_OK, &error);
+    CHECK_STATUS_E(vlm_config_parse(text.data, text.bytes, "printed", &b, &error), VLMOE_OK,
+                   &error);
     CHECK(b->optim.lr == a->optim.lr);
     CHECK(vlm_config_hash(a) == vlm_config_hash(b));
     CHECK_INT(vlm_config_differences(a, b, &differences), 0);
@@ -50,8 +51,11 @@ TEST(config_defaults_equal_the_table_and_survive_a_round_trip)
 TEST(config_takes_includes_first_then_the_file_then_overrides)
 {
     write_file("base.json", "{ \"model\": { \"width\": 64, \"heads\": 2, \"layers\": 6 } }");
-    const char *path = write_file("run.json", "// a run\n{ \"include\": \"base.json\", \"model\": { \"layers\": 5 /* not 6 */ } }");
-    const char *set[] = {"model.heads=8", "run.out=some/where", "data.pairs=[\"a\", \"b\"]", "moe.order=token"};
+    const char *path = write_file(
+        "run.json",
+        "// a run\n{ \"include\": \"base.json\", \"model\": { \"layers\": 5 /* not 6 */ } }");
+    const char *set[] = {"model.heads=8", "run.out=some/where", "data.pairs=[\"a\", \"b\"]",
+                         "moe.order=token"};
     vlmoe_config *config = NULL;
     vlmoe_error error = {0};
     CHECK_STATUS_E(vlmoe_config_load(path, 4, set, &config, &error), VLMOE_OK, &error);
@@ -67,12 +71,15 @@ TEST(config_takes_includes_first_then_the_file_then_overrides)
 
 TEST(config_refuses_with_the_key_the_expectation_and_the_finding)
 {
-    expect_refusal("{ \"model\": { \"widht\": 64 } }", "model.widht is not a key; the nearest known one is model.width");
+    expect_refusal("{ \"model\": { \"widht\": 64 } }",
+                   "model.widht is not a key; the nearest known one is model.width");
     expect_refusal("{ \"modle\": {} }", "the nearest known one is model");
-    expect_refusal("{ \"model\": { \"width\": \"64\" } }", "model.width must be a whole number, found a string");
+    expect_refusal("{ \"model\": { \"width\": \"64\" } }",
+                   "model.width must be a whole number, found a string");
     expect_refusal("{ \"model\": { \"width\": 64.5 } }", "found 64.5");
     expect_refusal("{ \"model\": { \"width\": 0 } }", "must lie between 1 and 65536, found 0");
-    expect_refusal("{ \"model\": { \"heads\": 3 } }", "model.heads = 3 does not divide model.width = 128");
+    expect_refusal("{ \"model\": { \"heads\": 3 } }",
+                   "model.heads = 3 does not divide model.width = 128");
     expect_refusal("{ \"moe\": { \"order\": \"random\" } }", "one of priority|token");
     expect_refusal("{ \"moe\": { \"v_layers\": [9] } }", "names block 9");
     expect_refusal("{ \"moe\": { \"v_layers\": [1, 1] } }", "must ascend");

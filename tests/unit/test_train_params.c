@@ -17,14 +17,29 @@ static vlmoe_context *make_context(void)
     params.n_threads = 1;
     params.step_bytes = 1 << 16;
     CHECK_STATUS_E(vlmoe_context_create(&params, &ctx, &error), VLMOE_OK, &error);
-    const vlm_param matrix = {.name = "matrix", .role = VLM_ROLE_MATRIX, .trained = true, .lr_scale = 1.0, .init_std = 1.0};
-    const vlm_param bias = {.name = "bias", .role = VLM_ROLE_BIAS, .trained = true, .lr_scale = 1.0, .init_value = 0.5};
-    const vlm_param experts = {.name = "experts.{e}.scale", .role = VLM_ROLE_VECTOR, .n_experts = EXPERTS, .trained = true, .lr_scale = 1.0, .init_std = 1.0};
-    const vlm_param frozen = {.name = "frozen", .role = VLM_ROLE_VECTOR, .lr_scale = 1.0, .init_value = 2.0};
-    CHECK_STATUS_E(vlm_param_add(ctx, &matrix, 2, (int64_t[]){ROWS, COLS}, &ignored), VLMOE_OK, &ctx->error);
-    CHECK_STATUS_E(vlm_param_add(ctx, &bias, 1, (int64_t[]){COLS}, &ignored), VLMOE_OK, &ctx->error);
-    CHECK_STATUS_E(vlm_param_add(ctx, &experts, 2, (int64_t[]){EXPERTS, COLS}, &ignored), VLMOE_OK, &ctx->error);
-    CHECK_STATUS_E(vlm_param_add(ctx, &frozen, 1, (int64_t[]){COLS}, &ignored), VLMOE_OK, &ctx->error);
+    const vlm_param matrix = {.name = "matrix",
+                              .role = VLM_ROLE_MATRIX,
+                              .trained = true,
+                              .lr_scale = 1.0,
+                              .init_std = 1.0};
+    const vlm_param bias = {
+        .name = "bias", .role = VLM_ROLE_BIAS, .trained = true, .lr_scale = 1.0, .init_value = 0.5};
+    const vlm_param experts = {.name = "experts.{e}.scale",
+                               .role = VLM_ROLE_VECTOR,
+                               .n_experts = EXPERTS,
+                               .trained = true,
+                               .lr_scale = 1.0,
+                               .init_std = 1.0};
+    const vlm_param frozen = {
+        .name = "frozen", .role = VLM_ROLE_VECTOR, .lr_scale = 1.0, .init_value = 2.0};
+    CHECK_STATUS_E(vlm_param_add(ctx, &matrix, 2, (int64_t[]){ROWS, COLS}, &ignored), VLMOE_OK,
+                   &ctx->error);
+    CHECK_STATUS_E(vlm_param_add(ctx, &bias, 1, (int64_t[]){COLS}, &ignored), VLMOE_OK,
+                   &ctx->error);
+    CHECK_STATUS_E(vlm_param_add(ctx, &experts, 2, (int64_t[]){EXPERTS, COLS}, &ignored), VLMOE_OK,
+                   &ctx->error);
+    CHECK_STATUS_E(vlm_param_add(ctx, &frozen, 1, (int64_t[]){COLS}, &ignored), VLMOE_OK,
+                   &ctx->error);
     CHECK_STATUS_E(vlm_ctx_build(ctx), VLMOE_OK, &ctx->error);
     CHECK_STATUS_E(vlm_ctx_init_params(ctx), VLMOE_OK, &ctx->error);
     return ctx;
@@ -44,10 +59,35 @@ typedef struct given {
     int64_t dims[2];
 } given;
 
-#define GOOD_MATRIX {"matrix", VLMOE_F32, {ROWS, COLS}}
-#define GOOD_BIAS {"bias", VLMOE_F32, {COLS}}
-#define GOOD_EXPERTS {"experts.0.scale", VLMOE_F32, {COLS}}, {"experts.1.scale", VLMOE_F32, {COLS}}
-#define GOOD_FROZEN {"frozen", VLMOE_F32, {COLS}}
+#define GOOD_MATRIX                                                                                \
+    {                                                                                              \
+        "matrix", VLMOE_F32,                                                                       \
+        {                                                                                          \
+            ROWS, COLS                                                                             \
+        }                                                                                          \
+    }
+#define GOOD_BIAS                                                                                  \
+    {                                                                                              \
+        "bias", VLMOE_F32,                                                                         \
+        {                                                                                          \
+            COLS                                                                                   \
+        }                                                                                          \
+    }
+#define GOOD_EXPERTS                                                                               \
+    {"experts.0.scale", VLMOE_F32, {COLS}},                                                        \
+    {                                                                                              \
+        "experts.1.scale", VLMOE_F32,                                                              \
+        {                                                                                          \
+            COLS                                                                                   \
+        }                                                                                          \
+    }
+#define GOOD_FROZEN                                                                                \
+    {                                                                                              \
+        "frozen", VLMOE_F32,                                                                       \
+        {                                                                                          \
+            COLS                                                                                   \
+        }                                                                                          \
+    }
 
 static const char *write_file(int n, const given *tensors)
 {
@@ -60,9 +100,11 @@ static const char *write_file(int n, const given *tensors)
         for (int i = 0; i < n; i++) {
             const given *g = &tensors[i];
             const vlm_st_decl decl = {g->name, g->dtype, g->dims[1] ? 2 : 1, g->dims};
-            size_t bytes = vlm_st_dtype_size(g->dtype) * (size_t)(g->dims[0] * (g->dims[1] ? g->dims[1] : 1));
+            size_t bytes =
+                vlm_st_dtype_size(g->dtype) * (size_t)(g->dims[0] * (g->dims[1] ? g->dims[1] : 1));
             CHECK(bytes <= sizeof zeros);
-            vlmoe_status st = pass ? vlm_st_writer_put(writer, g->name, zeros, bytes, &error) : vlm_st_writer_declare(writer, &decl, &error);
+            vlmoe_status st = pass ? vlm_st_writer_put(writer, g->name, zeros, bytes, &error)
+                                   : vlm_st_writer_declare(writer, &decl, &error);
             CHECK_STATUS_E(st, VLMOE_OK, &error);
         }
     CHECK_STATUS_E(vlm_st_writer_close(writer, &error), VLMOE_OK, &error);
@@ -79,7 +121,8 @@ static void expect_refusal(int n, const given *tensors, vlmoe_status status, con
     const vlm_slab slab = {"", ctx->master};
     CHECK(bytes <= sizeof before);
     memcpy(before, ctx->master, bytes);
-    CHECK_STATUS_E(vlm_slabs_read(ctx, false, 1, &slab, "", write_file(n, tensors), &error), status, &error);
+    CHECK_STATUS_E(vlm_slabs_read(ctx, false, 1, &slab, "", write_file(n, tensors), &error), status,
+                   &error);
     CHECK_HAS(error.text, text);
     CHECK_HAS(error.text, "given.safetensors");
     CHECK(!memcmp(before, ctx->master, bytes));
@@ -93,8 +136,10 @@ TEST(params_come_back_as_they_were_written)
     size_t bytes = (size_t)a->n_elements * sizeof(float);
     const vlm_slab from = {"", a->master}, to = {"", b->master};
     memset(b->master, 0, bytes);
-    CHECK_STATUS_E(vlm_slabs_write(a, false, 1, &from, path_of("whole.safetensors"), &error), VLMOE_OK, &error);
-    CHECK_STATUS_E(vlm_slabs_read(b, false, 1, &to, "", path_of("whole.safetensors"), &error), VLMOE_OK, &error);
+    CHECK_STATUS_E(vlm_slabs_write(a, false, 1, &from, path_of("whole.safetensors"), &error),
+                   VLMOE_OK, &error);
+    CHECK_STATUS_E(vlm_slabs_read(b, false, 1, &to, "", path_of("whole.safetensors"), &error),
+                   VLMOE_OK, &error);
     for (int64_t i = 0; i < a->n_params; i++) {
         const vlm_param *p = a->params[i];
         size_t n = (size_t)vlm_param_elements(p) * sizeof(float);
@@ -111,8 +156,10 @@ TEST(params_file_holds_one_tensor_per_expert_and_moments_without_frozen_ones)
     vlmoe_error error = {0};
     vlm_st *file = NULL;
     CHECK_STATUS_E(vlm_ctx_moments(ctx), VLMOE_OK, &ctx->error);
-    const vlm_slab moments[2] = {{"m/", ctx->moments}, {"v/", (float *)ctx->moments + ctx->n_elements}};
-    CHECK_STATUS_E(vlm_slabs_write(ctx, true, 2, moments, path_of("moments.safetensors"), &error), VLMOE_OK, &error);
+    const vlm_slab moments[2] = {{"m/", ctx->moments},
+                                 {"v/", (float *)ctx->moments + ctx->n_elements}};
+    CHECK_STATUS_E(vlm_slabs_write(ctx, true, 2, moments, path_of("moments.safetensors"), &error),
+                   VLMOE_OK, &error);
     CHECK_STATUS_E(vlm_st_open(path_of("moments.safetensors"), &file, &error), VLMOE_OK, &error);
     CHECK_INT(vlm_st_count(file), 2 * (2 + EXPERTS));
     const vlm_st_tensor *expert = vlm_st_find(file, "v/experts.1.scale");
@@ -131,7 +178,8 @@ TEST(params_of_a_part_are_read_by_prefix_and_others_stay)
     vlmoe_error error = {0};
     const vlm_slab slab = {"", ctx->master};
     const float *values = ctx->master, first = values[ctx->params[0]->at];
-    CHECK_STATUS_E(vlm_slabs_read(ctx, false, 1, &slab, "experts.", write_file(2, part), &error), VLMOE_OK, &error);
+    CHECK_STATUS_E(vlm_slabs_read(ctx, false, 1, &slab, "experts.", write_file(2, part), &error),
+                   VLMOE_OK, &error);
     for (int64_t i = 0; i < EXPERTS * COLS; i++) CHECK(values[ctx->params[2]->at + i] == 0.0f);
     CHECK(first != 0.0f && values[ctx->params[0]->at] == first);
     vlmoe_context_destroy(ctx);
@@ -140,7 +188,8 @@ TEST(params_of_a_part_are_read_by_prefix_and_others_stay)
 TEST(params_name_a_missing_tensor)
 {
     const given no_bias[] = {GOOD_MATRIX, GOOD_EXPERTS, GOOD_FROZEN};
-    const given no_expert[] = {GOOD_MATRIX, GOOD_BIAS, {"experts.0.scale", VLMOE_F32, {COLS}}, GOOD_FROZEN};
+    const given no_expert[] = {
+        GOOD_MATRIX, GOOD_BIAS, {"experts.0.scale", VLMOE_F32, {COLS}}, GOOD_FROZEN};
     expect_refusal(4, no_bias, VLMOE_E_FORMAT, "tensor bias is missing");
     expect_refusal(4, no_expert, VLMOE_E_FORMAT, "tensor experts.1.scale is missing");
     expect_refusal(0, NULL, VLMOE_E_FORMAT, "tensor matrix is missing");
@@ -148,22 +197,28 @@ TEST(params_name_a_missing_tensor)
 
 TEST(params_name_an_extra_tensor)
 {
-    const given extra[] = {GOOD_MATRIX, GOOD_BIAS, GOOD_EXPERTS, GOOD_FROZEN, {"experts.2.scale", VLMOE_F32, {COLS}}};
+    const given extra[] = {
+        GOOD_MATRIX, GOOD_BIAS, GOOD_EXPERTS, GOOD_FROZEN, {"experts.2.scale", VLMOE_F32, {COLS}}};
     expect_refusal(6, extra, VLMOE_E_FORMAT, "tensor experts.2.scale is not part of this model");
 }
 
 TEST(params_name_a_misshaped_tensor_and_both_shapes)
 {
-    const given turned[] = {{"matrix", VLMOE_F32, {COLS, ROWS}}, GOOD_BIAS, GOOD_EXPERTS, GOOD_FROZEN};
-    const given other_rank[] = {GOOD_MATRIX, {"bias", VLMOE_F32, {1, COLS}}, GOOD_EXPERTS, GOOD_FROZEN};
+    const given turned[] = {
+        {"matrix", VLMOE_F32, {COLS, ROWS}}, GOOD_BIAS, GOOD_EXPERTS, GOOD_FROZEN};
+    const given other_rank[] = {
+        GOOD_MATRIX, {"bias", VLMOE_F32, {1, COLS}}, GOOD_EXPERTS, GOOD_FROZEN};
     const given last[] = {GOOD_MATRIX, GOOD_BIAS, GOOD_EXPERTS, {"frozen", VLMOE_F32, {COLS + 1}}};
     expect_refusal(5, turned, VLMOE_E_SHAPE, "tensor matrix must have shape [3, 5], found [5, 3]");
     expect_refusal(5, other_rank, VLMOE_E_SHAPE, "tensor bias must have shape [5], found [1, 5]");
-    expect_refusal(5, last, VLMOE_E_SHAPE, "tensor frozen must have shape [5], found [6]"); /* nothing before it was written */
+    expect_refusal(
+        5, last, VLMOE_E_SHAPE,
+        "tensor frozen must have shape [5], found [6]"); /* nothing before it was written */
 }
 
 TEST(params_name_a_tensor_of_another_type)
 {
-    const given narrow[] = {GOOD_BIAS, GOOD_EXPERTS, GOOD_FROZEN, {"matrix", VLMOE_BF16, {ROWS, COLS}}};
+    const given narrow[] = {
+        GOOD_BIAS, GOOD_EXPERTS, GOOD_FROZEN, {"matrix", VLMOE_BF16, {ROWS, COLS}}};
     expect_refusal(5, narrow, VLMOE_E_DTYPE, "tensor matrix must be F32, found BF16");
 }

@@ -14,13 +14,21 @@ static vlm_route_stats stats_of(int64_t block, char modality, int64_t a, int64_t
     int64_t *mine = load[next++ % 8];
     mine[0] = a;
     mine[1] = b;
-    return (vlm_route_stats){.block = block, .modality = modality, .n_sets = 1, .tokens = a + b, .dropped = dropped, .E = 2, .load = mine};
+    return (vlm_route_stats){.block = block,
+                             .modality = modality,
+                             .n_sets = 1,
+                             .tokens = a + b,
+                             .dropped = dropped,
+                             .E = 2,
+                             .load = mine};
 }
 
 TEST(tally_weighs_groups_alike_in_training_and_by_positions_in_evaluation)
 {
-    const vlm_part_metrics one = {.n = {2, 0, 4, 0}, .loss = {1.0, 9.0, 3.0, 0.0}, .correct = {0.5, 9.0, 1.0, 0.0}};
-    const vlm_part_metrics two = {.n = {6, 0, 0, 0}, .loss = {5.0, 9.0, 9.0, 0.0}, .correct = {0.0, 9.0, 9.0, 0.0}};
+    const vlm_part_metrics one = {
+        .n = {2, 0, 4, 0}, .loss = {1.0, 9.0, 3.0, 0.0}, .correct = {0.5, 9.0, 1.0, 0.0}};
+    const vlm_part_metrics two = {
+        .n = {6, 0, 0, 0}, .loss = {5.0, 9.0, 9.0, 0.0}, .correct = {0.0, 9.0, 9.0, 0.0}};
     for (int by_position = 0; by_position < 2; by_position++) {
         vlm_tally tally = {.groups = 2, .loss = 7.0};
         vlmoe_step_report report = {.struct_size = sizeof report};
@@ -28,9 +36,11 @@ TEST(tally_weighs_groups_alike_in_training_and_by_positions_in_evaluation)
         vlm_tally_parts(&tally, &two, by_position);
         vlm_tally_report(&tally, by_position, &report);
         CHECK_CLOSE(report.loss, 3.5, 0.0);
-        CHECK_CLOSE(report.part_loss[VLM_PART_TEXT], by_position ? (2 * 1.0 + 6 * 5.0) / 8 : 3.0, 1e-15);
+        CHECK_CLOSE(report.part_loss[VLM_PART_TEXT], by_position ? (2 * 1.0 + 6 * 5.0) / 8 : 3.0,
+                    1e-15);
         CHECK_CLOSE(report.part_right[VLM_PART_TEXT], by_position ? 0.125 : 0.25, 1e-15);
-        CHECK_CLOSE(report.part_loss[VLM_PART_PAIR_TEXT], 3.0, 0.0); /* the group without it does not count */
+        CHECK_CLOSE(report.part_loss[VLM_PART_PAIR_TEXT], 3.0,
+                    0.0); /* the group without it does not count */
         CHECK(isnan(report.part_loss[VLM_PART_IMAGE]) && isnan(report.part_right[VLM_PART_IMAGE]));
         vlm_tally_free(&tally);
     }
@@ -58,8 +68,10 @@ TEST(tally_finds_layers_by_block_and_modality)
 
 TEST(report_is_copied_no_further_than_the_callers_struct)
 {
-    const vlmoe_step_report full = {.struct_size = sizeof full, .step = 7, .loss = 2.5, .dropped = 0.5};
-    vlmoe_step_report older = {.struct_size = offsetof(vlmoe_step_report, dropped), .dropped = -1.0};
+    const vlmoe_step_report full = {
+        .struct_size = sizeof full, .step = 7, .loss = 2.5, .dropped = 0.5};
+    vlmoe_step_report older = {.struct_size = offsetof(vlmoe_step_report, dropped),
+                               .dropped = -1.0};
     vlmoe_step_report unset = {.struct_size = 0, .step = -1};
     vlm_report_out(&full, &older);
     CHECK_INT(older.step, 7);
@@ -74,7 +86,8 @@ TEST(report_is_copied_no_further_than_the_callers_struct)
 TEST(record_is_one_line_of_json_without_what_is_off)
 {
     vlm_tally tally = {.groups = 1, .cut = 3};
-    vlmoe_step_report report = {.struct_size = sizeof report, .step = 4, .loss = 0.1, .samples = 9, .grad_norm = INFINITY};
+    vlmoe_step_report report = {
+        .struct_size = sizeof report, .step = 4, .loss = 0.1, .samples = 9, .grad_norm = INFINITY};
     vlmoe_error error = {0};
     vlm_text line = {0};
     vlm_json *doc = NULL;
@@ -85,7 +98,8 @@ TEST(record_is_one_line_of_json_without_what_is_off)
     report.part_loss[VLM_PART_PAIR_TEXT] = 0.25;
     vlm_metrics_line("train", &report, &tally, &line);
     CHECK(line.bytes && strchr(line.data, '\n') == line.data + line.bytes - 1);
-    CHECK_STATUS_E(vlm_json_parse(line.data, line.bytes, "line", false, &doc, &error), VLMOE_OK, &error);
+    CHECK_STATUS_E(vlm_json_parse(line.data, line.bytes, "line", false, &doc, &error), VLMOE_OK,
+                   &error);
     const vlm_value *root = vlm_json_root(doc);
     CHECK_TEXT(vlm_json_text(vlm_json_get(root, "kind")), "train");
     CHECK(vlm_json_int(vlm_json_get(root, "step"), &n) && n == 4);
@@ -176,7 +190,8 @@ TEST(health_counts_windows_afresh)
     heard h = {0};
     look(health, &h, 1, 50, 50, 50);
     look(health, &h, 51, 99, 100, 0);
-    look(health, &h, 100, 100, 100, 20); /* once in its second window: alive, and no collapse of 90 % is hidden */
+    look(health, &h, 100, 100, 100,
+         20); /* once in its second window: alive, and no collapse of 90 % is hidden */
     CHECK_INT(h.n, 1);
     CHECK_HAS(h.last, "has collapsed");
     vlm_health_destroy(health);

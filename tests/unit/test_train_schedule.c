@@ -12,10 +12,12 @@ TEST(schedule_rises_in_a_line_to_the_peak)
 
 TEST(schedule_falls_as_a_cosine_to_the_minimum)
 {
-    CHECK_CLOSE(vlm_lr_at(1.0, 0.2, 10, 110, 60), 0.6, 1e-15);                          /* half way */
-    CHECK_CLOSE(vlm_lr_at(1.0, 0.2, 10, 110, 35), 0.2 + 0.8 * 0.85355339059327376, 1e-15); /* (1 + cos(pi / 4)) / 2 */
+    CHECK_CLOSE(vlm_lr_at(1.0, 0.2, 10, 110, 60), 0.6, 1e-15); /* half way */
+    CHECK_CLOSE(vlm_lr_at(1.0, 0.2, 10, 110, 35), 0.2 + 0.8 * 0.85355339059327376,
+                1e-15); /* (1 + cos(pi / 4)) / 2 */
     CHECK_CLOSE(vlm_lr_at(1.0, 0.2, 10, 110, 110), 0.2, 0.0);
-    for (int64_t t = 11; t <= 110; t++) CHECK(vlm_lr_at(1.0, 0.2, 10, 110, t) < vlm_lr_at(1.0, 0.2, 10, 110, t - 1));
+    for (int64_t t = 11; t <= 110; t++)
+        CHECK(vlm_lr_at(1.0, 0.2, 10, 110, t) < vlm_lr_at(1.0, 0.2, 10, 110, t - 1));
 }
 
 TEST(schedule_without_warm_up_or_without_decay)

@@ -158,7 +158,8 @@ static void cpu_describe(vlm_device *dev, char *text, size_t bytes)
 {
     /* Which products oneDNN takes decides bits too: bf16 differs with and without AMX. */
     const char *product = vlmk_cpu_dnnl_impl(dev->state, 64, 256, 768, VLMOE_BF16);
-    snprintf(text, bytes, "%s, oneDNN %s, %s", dev->isa, vlmk_cpu_dnnl_version(), product ? product : "bf16 by f32");
+    snprintf(text, bytes, "%s, oneDNN %s, %s", dev->isa, vlmk_cpu_dnnl_version(),
+             product ? product : "bf16 by f32");
 }
 
 static double cpu_flops(vlm_device *dev)
