@@ -2,6 +2,7 @@
 """Curves of a run as one SVG, from its metrics.jsonl: losses and accuracies of each part, training and held out.
 usage: plot_run.py RUN_FOLDER OUT.svg      Python's standard library only."""
 import json
+import math
 import sys
 
 PARTS = [("text", "words of texts", "#2a78d6"), ("image", "patches of images", "#d95f02"),
@@ -18,12 +19,16 @@ def smooth(points, width):
     return out
 
 
+def thin(points, most):
+    return points[:: max(1, len(points) // most)] + points[-1:]
+
+
 def ticks(low, high):
-    step = 10 ** len(str(int(high - low))) / 10 if high - low >= 1 else 0.1
-    while (high - low) / step > 6:
-        step *= 2
-    first = int(low / step) * step
-    return [first + i * step for i in range(12) if low <= first + i * step <= high + 1e-9]
+    """About five round numbers."""
+    raw = (high - low) / 5
+    step = 10 ** math.floor(math.log10(raw))
+    step *= next(m for m in (1, 2, 5, 10) if m * step >= raw)
+    return [low + i * step for i in range(12) if low + i * step <= high * (1 + 1e-9)]
 
 
 def panel(records, key, title, unit, x0):
@@ -32,7 +37,7 @@ def panel(records, key, title, unit, x0):
         train = [(r["step"], r[f"{part}_{key}"] * unit) for r in records if r["kind"] == "train" and f"{part}_{key}" in r]
         held = [(r["step"], r[f"{part}_{key}"] * unit) for r in records if r["kind"] == "eval" and f"{part}_{key}" in r]
         if train:
-            series.append((colour, smooth(train, max(1, len(train) // 50)), held))
+            series.append((colour, thin(smooth(train, max(1, len(train) // 50)), 250), held))
     if not series:
         return ""
     values = [v for _, a, b in series for _, v in a + b]
