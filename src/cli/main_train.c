@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 #include "base_file.h"
 #include "base_json.h"
@@ -69,24 +70,24 @@ typedef struct screen {
     bool has_line;
 } screen;
 
-static void put_duration(double seconds)
+static void put_duration(vlm_text *line, double seconds)
 {
-    long s = (long)(seconds + 0.5);
-    if (s >= 3600) printf("%ld h %02ld min", s / 3600, s / 60 % 60);
-    else if (s >= 60) printf("%ld min %02ld s", s / 60, s % 60);
-    else printf("%ld s", s);
+    long t = (long)(seconds + 0.5);
+    if (t >= 3600) vlm_text_put(line, "%ld h %02ld min", t / 3600, t / 60 % 60);
+    else if (t >= 60) vlm_text_put(line, "%ld min %02ld s", t / 60, t % 60);
+    else vlm_text_put(line, "%ld s", t);
 }
 
-static void put_losses(const vlmoe_step_report *r)
+static void put_losses(vlm_text *line, const vlmoe_step_report *r)
 {
-    printf("loss %.3f", r->loss);
+    vlm_text_put(line, "loss %.3f", r->loss);
     for (int i = 0; i < VLMOE_N_PARTS; i++)
         if (!isnan(r->part_loss[i]))
-            printf("  %s %.3f (%.0f %%)", vlm_part_names[i], r->part_loss[i],
-                   100.0 * r->part_right[i]);
+            vlm_text_put(line, "  %s %.3f (%.0f %%)", vlm_part_names[i], r->part_loss[i],
+                         100.0 * r->part_right[i]);
     if (!isnan(r->reconstruction))
-        printf("  reconstruction %.4f  commitment %.4f  codes used %.0f %%", r->reconstruction,
-               r->commitment, 100.0 * r->code_usage);
+        vlm_text_put(line, "  reconstruction %.4f  commitment %.4f  codes used %.0f %%",
+                     r->reconstruction, r->commitment, 100.0 * r->code_usage);
 }
 
 static void end_line(screen *s)
@@ -95,25 +96,40 @@ static void end_line(screen *s)
     s->has_line = false;
 }
 
+/* Columns of the terminal; a line that wraps could not be drawn over. */
+static int columns(void)
+{
+    struct winsize size = {0};
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) || size.ws_col < 20 ? 80 : size.ws_col;
+}
+
+/* On a terminal one line that is drawn over, cut at its width; elsewhere whole lines. */
+static void draw(screen *s, const vlm_text *line)
+{
+    if (!line->data) return;
+    if (s->is_terminal) printf("\r\033[K%.*s", columns() - 1, line->data);
+    else printf("%s\n", line->data);
+    s->has_line = s->is_terminal;
+    fflush(stdout);
+}
+
 static void show_train(screen *s, const vlmoe_step_report *r)
 {
     const vlm_cfg_run *run = &s->config->run;
+    vlm_text line = {0};
     s->step_seconds = s->step_seconds > 0 ? 0.9 * s->step_seconds + 0.1 * r->seconds : r->seconds;
     bool is_due =
         r->step % run->log_every == 0 || r->step == run->steps || r->step == s->first_step + 1;
     if (!s->is_terminal && !is_due) return;
-    if (s->is_terminal) printf("\r\033[K");
-    printf("step %lld/%lld  ", (long long)r->step, (long long)run->steps);
-    put_losses(r);
-    printf("  norm %.2f", r->grad_norm);
+    vlm_text_put(&line, "step %lld/%lld  ", (long long)r->step, (long long)run->steps);
+    put_duration(&line, (double)(run->steps - r->step) * s->step_seconds);
+    vlm_text_put(&line, " left  %.0f samples/s  ", (double)r->samples / s->step_seconds);
+    put_losses(&line, r);
+    vlm_text_put(&line, "  norm %.2f", r->grad_norm);
     if (s->config->moe.v_layers.n + s->config->moe.t_layers.n && isnan(r->reconstruction))
-        printf("  dropped %.1f %%", 100.0 * r->dropped);
-    printf("  %.0f samples/s  ", (double)r->samples / s->step_seconds);
-    put_duration((double)(run->steps - r->step) * s->step_seconds);
-    printf(" left");
-    if (!s->is_terminal) printf("\n");
-    s->has_line = s->is_terminal;
-    fflush(stdout);
+        vlm_text_put(&line, "  dropped %.1f %%", 100.0 * r->dropped);
+    draw(s, &line);
+    vlm_text_free(&line);
 }
 
 static void show(void *user, const char *kind, const vlmoe_step_report *r, const vlm_tally *tally)
@@ -124,11 +140,12 @@ static void show(void *user, const char *kind, const vlmoe_step_report *r, const
         show_train(s, r);
         return;
     }
+    vlm_text line = {0};
     end_line(s);
-    printf("held out after step %lld: ", (long long)r->step);
-    put_losses(r);
-    printf("\n");
+    put_losses(&line, r);
+    printf("held out after step %lld: %s\n", (long long)r->step, line.data ? line.data : "");
     fflush(stdout);
+    vlm_text_free(&line);
 }
 
 static void show_saved(void *user, const char *folder)
