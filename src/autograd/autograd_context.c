@@ -88,6 +88,7 @@ void vlmoe_context_destroy(vlmoe_context *ctx)
     if (!ctx) return;
     vlm_params_destroy(ctx);
     if (ctx->device) {
+        vlm_arena_fini(&ctx->arena);
         ctx->backend->release(ctx->device, ctx->arena_memory);
         ctx->backend->close(ctx->device);
     }

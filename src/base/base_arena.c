@@ -112,3 +112,10 @@ void vlm_arena_reset(vlm_arena *arena)
     arena->bottom = 0;
     arena->top = 0;
 }
+
+void vlm_arena_fini(vlm_arena *arena)
+{
+    unpoison(arena, 0, arena->peak); /* neither end ever went further than the peak of both */
+    unpoison(arena, arena->capacity - arena->peak, arena->peak);
+    *arena = (vlm_arena){0};
+}

@@ -22,6 +22,8 @@ void *vlm_arena_take(vlm_arena *arena, size_t bytes);
 void *vlm_arena_take_top(vlm_arena *arena, size_t bytes);
 size_t vlm_arena_mark(const vlm_arena *arena);             /* of the bottom */
 void vlm_arena_rewind(vlm_arena *arena, size_t mark);
+/* Before the memory is given back to the system: its addresses may come again, and must not carry our fences then. */
+void vlm_arena_fini(vlm_arena *arena);
 void vlm_arena_reset(vlm_arena *arena);                    /* both ends; peak stays */
 
 #endif

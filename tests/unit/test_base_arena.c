@@ -108,6 +108,9 @@ TEST(sanitizers_see_gaps_and_rewound_blocks)
     CHECK(!__asan_address_is_poisoned(b + 9) && __asan_address_is_poisoned(b + 10));
     vlm_arena_rewind(&arena, mark);
     CHECK(__asan_address_is_poisoned(b));
+    vlm_arena_take_top(&arena, 10);
+    vlm_arena_fini(&arena);
+    CHECK(!__asan_region_is_poisoned(memory, 8192)); /* the next owner of these addresses */
     vlm_free(memory);
 #endif
 }
