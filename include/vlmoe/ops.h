@@ -17,7 +17,7 @@ VLMOE_API vlmoe_tensor *vlmoe_input(vlmoe_tape *tape, vlmoe_dtype dtype, int ran
 /* x in another float type. */
 VLMOE_API vlmoe_tensor *vlmoe_cast(vlmoe_tape *tape, vlmoe_tensor *x, vlmoe_dtype dtype);
 
-/* y = act(x w^T + b).  x [..., in] f32 or bf16; w [out, in]; b [out] or NULL (use vlmoe_no_bias). y has x's dtype. */
+/* y = act(x w^T + b).  x [..., in] f32 or bf16; w [out, in]; b [out]. y has x's dtype. */
 VLMOE_API vlmoe_tensor *vlmoe_linear(vlmoe_tape *tape, vlmoe_tensor *x, vlmoe_tensor *w, vlmoe_tensor *b, vlmoe_act act);
 /* The same without a bias. */
 VLMOE_API vlmoe_tensor *vlmoe_linear_no_bias(vlmoe_tape *tape, vlmoe_tensor *x, vlmoe_tensor *w, vlmoe_act act);

@@ -126,8 +126,8 @@ typedef struct vlmk_layer_norm_bwd_args {
     int accumulate_dx, accumulate_params;
 } vlmk_layer_norm_bwd_args;
 
-/* Attention over packed sequences, softmax(scale q k^T) v per head, no [Lq, Lk] scores in memory (online softmax, Milakov and
- * Gimelshein 2018; tiling, Dao et al. 2022). Sequence s has queries q_row[q_offset[s] ..) and keys kv_row[kv_offset[s] ..): row
+/* Attention over packed sequences, softmax(scale q k^T) v per head, no [Lq, Lk] scores in memory: keys are walked
+ * online (Milakov and Gimelshein 2018) or for a block of queries at a time (Dao et al. 2022), as the device likes. Sequence s has queries q_row[q_offset[s] ..) and keys kv_row[kv_offset[s] ..): row
  * numbers in q/out and k/v, so a sequence need not be contiguous. Each row belongs to at most one sequence; rows of no sequence are
  * not touched. With causal = 1 query i of its sequence sees keys j <= i + causal_offset; a query that sees none gets zeros.
  * Query head h uses key head h / (H / H_kv). */

@@ -71,7 +71,7 @@ static void describe_bounds(const vlm_key *key, vlm_text *out)
                      key->type == VLM_KEY_INTS || key->type == VLM_KEY_REALS;
     if (key->choices) {
         for (const char *at = key->choices; *at; at++)
-            vlm_text_put(out, *at == '|' ? ", " : "%c", *at);
+            vlm_text_append(out, *at == '|' ? ", " : at, *at == '|' ? 2 : 1);
     } else if (is_number) {
         vlm_text_put(out, "%.15g to %.15g", key->min, key->max);
     } else {
