@@ -15,7 +15,7 @@ BUILD_PACKAGES=(
 )
 DEMO_PACKAGES=(python3 python3-pil python3-fonttools) # scripts/data draws and cuts the demo's pictures
 DEV_PACKAGES=(clang-tidy clang-format)
-BENCH_PACKAGES=(python3-torch python3-numpy) # the peer that scripts/bench compares with
+BENCH_PACKAGES=(python3-torch python3-numpy python3-pil libopenblas0-openmp) # the peer that scripts/bench compares with, at its best
 
 usage() {
     cat <<'TEXT'
