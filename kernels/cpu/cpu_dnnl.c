@@ -21,7 +21,7 @@ typedef dnnl_memory_desc_t layout;
 typedef const dnnl_memory_desc_t *layout_view;
 #endif
 
-/* What one worker brings to a primitive. Made at its first run there. */
+/* What one worker brings to a primitive, made with it: a run then only points these at its data. */
 typedef struct worker_operands {
     dnnl_memory_t memory[N_OPERANDS]; /* a, b, c, scratchpad */
 } worker_operands;
@@ -226,6 +226,16 @@ static int grow_pads(vlmk_cpu_products *products, size_t bytes)
     return 1;
 }
 
+static int make_operands(vlmk_cpu_mm *mm)
+{
+    for (int w = 0; w < mm->owner->n_workers; w++)
+        for (int i = 0; i < N_OPERANDS; i++)
+            if (dnnl_memory_create(&mm->worker[w].memory[i], layout_of(mm, i), mm->owner->engine,
+                                   DNNL_MEMORY_NONE) != dnnl_success)
+                return 0;
+    return 1;
+}
+
 static vlmk_cpu_mm *mm_create(vlmk_cpu_products *products, vlmk_cpu_mm_shape shape)
 {
     vlmk_cpu_mm *mm = calloc(1, sizeof *mm);
@@ -238,7 +248,7 @@ static vlmk_cpu_mm *mm_create(vlmk_cpu_products *products, vlmk_cpu_mm_shape sha
                dnnl_primitive_create(&mm->primitive, mm->desc) == dnnl_success;
     restore_threads(threads);
     if (made) mm->pad_bytes = dnnl_memory_desc_get_size(layout_of(mm, 3));
-    if (made && grow_pads(products, mm->pad_bytes)) return mm;
+    if (made && make_operands(mm) && grow_pads(products, mm->pad_bytes)) return mm;
     mm_destroy(mm);
     return NULL;
 }
@@ -287,9 +297,7 @@ static dnnl_status_t point(vlmk_cpu_mm *mm, int worker, int operand, const void 
         const void *in;
         void *out;
     } handle = {.in = data}; /* oneDNN takes inputs without const and does not write them */
-    dnnl_memory_t *memory = &mm->worker[worker].memory[operand];
-    if (*memory) return dnnl_memory_set_data_handle(*memory, handle.out);
-    return dnnl_memory_create(memory, layout_of(mm, operand), mm->owner->engine, handle.out);
+    return dnnl_memory_set_data_handle(mm->worker[worker].memory[operand], handle.out);
 }
 
 int vlmk_cpu_mm_run(vlmk_cpu_mm *mm, int worker, const void *a, const void *b, float *c)

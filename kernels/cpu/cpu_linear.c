@@ -4,13 +4,17 @@
  * A tile owns n_tile columns of a range of a group's rows. Its weight columns are packed in the
  * tile (ranges of 1,024 rows), or before all tiles where there is one large group (ranges of 256
  * that share them), and used by strips of 64 rows, the last of 1 .. 63. A row's bits depend on
- * neither the strip's size nor its place as long as one implementation computes them; for a few
- * rows oneDNN may choose another (without AMX, say), so such a strip gets zero rows. */
+ * neither the strip's size nor its place as long as one implementation computes them. So a short
+ * strip takes rows of what follows (or zeros) to a multiple of 8, which leaves eight products a
+ * layer, all made when the layer is first met; for a few rows oneDNN may choose another
+ * implementation (without AMX, say), and such a strip takes more. */
 #include "cpu_kernels.h"
 #include "cpu_pack.h"
 
 enum {
     STRIP = 64,
+    STEP = 8,
+    N_SIZES = STRIP / STEP,
     MOST_COLUMNS = 256,
     PACKED_BYTES = 768 << 10,
     SHARED_RANGE = 256,
@@ -39,10 +43,9 @@ typedef struct product_job {
     char *packed;      /* all columns packed, else NULL: each tile packs its own */
     char *worker_base; /* per worker: result f32, a short strip's rows, packed columns */
     size_t worker_stride;
-    vlmk_cpu_mm *mm[2][STRIP + 1]; /* by full or last tile of columns, and rows */
-    int64_t mm_rows[2][STRIP + 1]; /* rows that product has */
-    int64_t short_rows;            /* the most of those with rows added */
-    int failed;                    /* status of a product that failed on some worker */
+    vlmk_cpu_mm *mm[2][N_SIZES]; /* by full or last tile of columns, and (rows - 1) / STEP */
+    int64_t mm_rows[2][N_SIZES]; /* rows that product has */
+    int failed;                  /* status of a product that failed on some worker */
 } product_job;
 
 static int64_t columns_of(const product_job *job, int64_t tile)
@@ -161,15 +164,16 @@ static size_t result_bytes(const product_job *job)
 }
 static size_t short_bytes(const product_job *job)
 {
-    return (size_t)(job->short_rows * job->k_pad) * dtype_bytes(job->mm_dtype);
+    return (size_t)(STRIP * job->k_pad) * dtype_bytes(job->mm_dtype);
 }
 
-/* Rows of a strip as its product takes them: in place, or copied with zero rows after them. */
+/* Rows of a strip as its product takes them: in place, with what follows, or copied with zero rows
+ * after them where the matrix ends. */
 static const void *strip_rows(const product_job *job, int64_t row, int64_t rows, int64_t mm_rows,
                               char *spare)
 {
     const void *a = at(job->staged ? job->staged : job->a, job->mm_dtype, row * job->k_pad);
-    if (rows == mm_rows) return a;
+    if (row + mm_rows <= job->M) return a;
     size_t row_bytes = (size_t)job->k_pad * dtype_bytes(job->mm_dtype);
     memcpy(spare, a, (size_t)rows * row_bytes);
     memset(spare + (size_t)rows * row_bytes, 0, (size_t)(mm_rows - rows) * row_bytes);
@@ -189,8 +193,9 @@ static void product_tile(void *arg, int64_t tile, int worker)
     int is_last = columns_of(job, column_tile) < job->n_tile;
     for (int64_t r = 0; r < range->rows; r += STRIP) {
         int64_t row = range->first + r, rows = range->rows - r < STRIP ? range->rows - r : STRIP;
-        const void *a = strip_rows(job, row, rows, job->mm_rows[is_last][rows], spare);
-        int status = vlmk_cpu_mm_run(job->mm[is_last][rows], worker, a, packed, result);
+        int64_t size = (rows - 1) / STEP;
+        const void *a = strip_rows(job, row, rows, job->mm_rows[is_last][size], spare);
+        int status = vlmk_cpu_mm_run(job->mm[is_last][size], worker, a, packed, result);
         if (status) __atomic_store_n(&job->failed, status, __ATOMIC_RELAXED);
         else finish_strip(job, result, row, rows, column_tile, range->group);
     }
@@ -218,46 +223,37 @@ static int64_t cut_rows(const product_job *job, int64_t most, row_range *range)
     return n;
 }
 
-/* The next size to try for a strip whose own rows another implementation would compute. */
-static int64_t larger_strip(int64_t rows)
+/* The product of strips of (size + 1) STEP rows: the first with so many or more that the full strip's
+ * implementation computes. */
+static int find_product(vlmk_env *env, product_job *job, int is_last, int size)
 {
-    if (rows < 8) return 8;
-    return rows < STRIP / 2 ? rows * 2 : STRIP;
-}
-
-static int find_product(vlmk_env *env, product_job *job, int is_last, int64_t rows)
-{
-    if (rows == 0 || job->mm[is_last][rows]) return VLMOE_OK;
     int64_t columns = is_last ? columns_of(job, job->n_tiles - 1) : job->n_tile;
     vlmk_cpu_mm_shape shape = {.m = STRIP,
                                .n = vlmk_cpu_round_up(columns, PACK_N),
                                .k = job->k_pad,
                                .dtype = job->mm_dtype};
-    vlmk_cpu_mm *full = vlmk_cpu_mm_get(env, shape), *mm = NULL;
-    for (shape.m = rows; full; shape.m = larger_strip(shape.m)) {
+    vlmk_cpu_mm *full = vlmk_cpu_mm_get(env, shape), *mm = full;
+    for (shape.m = (size + 1) * STEP; full && shape.m < STRIP; shape.m += STEP) {
         mm = vlmk_cpu_mm_get(env, shape);
         if (!mm || strcmp(vlmk_cpu_mm_impl(mm), vlmk_cpu_mm_impl(full)) == 0) break;
     }
+    if (shape.m >= STRIP) mm = full;
     if (!mm) return VLMOE_E_NOMEM;
-    job->mm[is_last][rows] = mm;
-    job->mm_rows[is_last][rows] = shape.m;
-    if (shape.m > rows && shape.m > job->short_rows) job->short_rows = shape.m;
+    job->mm[is_last][size] = mm;
+    job->mm_rows[is_last][size] = shape.m;
     job->block =
         vlmk_cpu_mm_block(mm) == PACK_N ? PACK_N : 0; /* 0: one block, as wide as the tile */
     return VLMOE_OK;
 }
 
-/* Every primitive the tiles will ask for. */
+/* Every primitive that any split of rows will ever ask for, so that later steps make none. */
 static int find_products(vlmk_env *env, product_job *job)
 {
     int has_full = job->n_out >= job->n_tile, has_last = job->n_out % job->n_tile != 0;
-    for (int64_t i = 0; i < job->n_ranges; i++) {
-        int64_t sizes[2] = {job->range[i].rows >= STRIP ? STRIP : 0, job->range[i].rows % STRIP};
-        for (int s = 0; s < 2; s++) {
-            int status = has_full ? find_product(env, job, 0, sizes[s]) : VLMOE_OK;
-            if (!status && has_last) status = find_product(env, job, 1, sizes[s]);
-            if (status) return status;
-        }
+    for (int size = 0; size < N_SIZES; size++) {
+        int status = has_full ? find_product(env, job, 0, size) : VLMOE_OK;
+        if (!status && has_last) status = find_product(env, job, 1, size);
+        if (status) return status;
     }
     return VLMOE_OK;
 }

@@ -186,7 +186,6 @@ static int find_product(vlmk_env *env, dw_job *job, int last_n, int last_k, int 
 {
     const vlmk_linear_dw_args *a = job->args;
     vlmk_cpu_mm **slot = &job->mm[last_n][last_k][add][padded / PACK_K];
-    if (*slot) return VLMOE_OK;
     int64_t rows = last_n ? a->N % TILE_N : TILE_N, columns = last_k ? a->K % TILE_K : TILE_K;
     *slot = vlmk_cpu_mm_get(env, (vlmk_cpu_mm_shape){.m = rows,
                                                      .n = vlmk_cpu_round_up(columns, PACK_N),
@@ -198,20 +197,21 @@ static int find_product(vlmk_env *env, dw_job *job, int last_n, int last_k, int 
     return VLMOE_OK;
 }
 
+/* Every primitive that any split of rows will ever ask for, so that later steps make none. */
 static int find_products(vlmk_env *env, dw_job *job)
 {
     const vlmk_linear_dw_args *a = job->args;
-    for (int64_t g = 0; g < a->G; g++)
-        for (int64_t c = job->group_chunk[g]; c < job->group_chunk[g + 1]; c++)
-            for (int last = 0; last < 4; last++) {
-                int last_n = last / 2, last_k = last % 2;
-                int exists_n = last_n ? a->N % TILE_N != 0 : a->N >= TILE_N;
-                int exists_k = last_k ? a->K % TILE_K != 0 : a->K >= TILE_K;
-                if (!exists_n || !exists_k) continue;
-                int status = find_product(env, job, last_n, last_k, c > job->group_chunk[g],
-                                          job->chunk[c].padded);
+    for (int last = 0; last < 4; last++) {
+        int last_n = last / 2, last_k = last % 2;
+        int exists_n = last_n ? a->N % TILE_N != 0 : a->N >= TILE_N;
+        int exists_k = last_k ? a->K % TILE_K != 0 : a->K >= TILE_K;
+        if (!exists_n || !exists_k) continue;
+        for (int64_t padded = PACK_K; padded <= CHUNK; padded += PACK_K)
+            for (int add = 0; add < 2; add++) {
+                int status = find_product(env, job, last_n, last_k, add, padded);
                 if (status) return status;
             }
+    }
     return VLMOE_OK;
 }
 
