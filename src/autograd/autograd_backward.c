@@ -122,7 +122,12 @@ static vlmoe_status run_backward(vlmoe_tape *tape, vlm_node *node)
 {
     tape->where = node->where;
     vlm_ctx_error(tape->ctx);
+    vlm_spans *spans = tape->ctx->spans;
+    const vlm_spans_mark outside = vlm_spans_here(spans);
+    vlm_span_begin(spans, VLM_SPAN_BACKWARD, node->op->name, spans ? vlm_node_place(node) : NULL,
+                   -1);
     vlmoe_status status = node->op->backward(tape, node);
+    vlm_spans_end_to(spans, outside); /* a segment that failed has left spans open */
     if (tape->status) return tape->status;
     if (!status) return VLMOE_OK;
     vlm_fail(&tape->ctx->error, status, "gave %s", vlmoe_status_name(status));

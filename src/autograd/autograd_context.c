@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "autograd_internal.h"
+#include "backend_profile.h"
 
 /* Nodes and tensors of a recording take about 1 KiB an operation; malloc reserves this much address space and no pages. */
 static const size_t HOST_BYTES = (size_t)64 << 20;
@@ -81,6 +82,26 @@ vlmoe_status vlmoe_context_create(const vlmoe_context_params *params, vlmoe_cont
                         "device \"%s\" is not in this build, expected cpu or meta",
                         params->device ? params->device : "");
     return vlm_ctx_create_on(backend, params, out, error);
+}
+
+vlmoe_status vlm_ctx_watch(vlmoe_context *ctx, vlm_spans *spans)
+{
+    vlmoe_error *error = vlm_ctx_error(ctx);
+    if (ctx->spans || ctx->tape)
+        return vlm_fail(error, VLMOE_E_STATE, "a profile begins between recordings, and once");
+    VLM_TRY(vlm_profile_device_create(ctx->backend, ctx->device, spans, &ctx->backend, &ctx->device,
+                                      error));
+    ctx->kernels = ctx->backend->kernels(ctx->device);
+    ctx->spans = spans;
+    return VLMOE_OK;
+}
+
+void vlm_ctx_unwatch(vlmoe_context *ctx)
+{
+    if (!ctx->spans) return;
+    vlm_profile_device_unwrap(ctx->device, &ctx->backend, &ctx->device);
+    ctx->kernels = ctx->backend->kernels(ctx->device);
+    ctx->spans = NULL;
 }
 
 void vlmoe_context_destroy(vlmoe_context *ctx)

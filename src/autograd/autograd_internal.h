@@ -27,6 +27,8 @@ void vlm_count_use(const vlmoe_tape *tape, const vlmoe_tensor *t);
 /* Add the tape's share of a parameter to its accumulator, if several uses have made one. */
 vlmoe_status vlm_share_flush(vlmoe_tape *tape, vlm_param *param);
 
+/* Where a node stands, for a profile: the first parameter it takes, which tells more than the place, or the place. */
+const char *vlm_node_place(const vlm_node *node);
 /* Append a filled node; host memory. */
 void vlm_node_append(vlmoe_tape *tape, vlm_node *node);
 /* Call backward of the nodes from tape->last down. */

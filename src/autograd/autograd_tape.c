@@ -245,6 +245,27 @@ static void *op_failed(vlmoe_tape *tape, const vlm_node *node, vlmoe_status stat
     return NULL;
 }
 
+const char *vlm_node_place(const vlm_node *node)
+{
+    for (int i = 0; i < node->n_inputs; i++)
+        if (node->input[i] && node->input[i]->param) return node->input[i]->param->name;
+    return node->where;
+}
+
+/* Shape, memory and values of a node that has its inputs. */
+static vlmoe_status run_forward(vlmoe_tape *tape, vlm_node *node)
+{
+    vlm_spans *spans = tape->ctx->spans;
+    node->where = tape->where;
+    vlm_span_begin(spans, VLM_SPAN_FORWARD, node->op->name, spans ? vlm_node_place(node) : NULL,
+                   -1);
+    vlmoe_status status = node->op->infer(tape, node);
+    if (!status) status = take_output(tape, node->output);
+    if (!status) status = node->op->forward(tape, node);
+    vlm_span_end(spans);
+    return status ? status : tape->status;
+}
+
 vlmoe_tensor *vlm_record(vlmoe_tape *tape, const vlm_op_def *op, int n_inputs,
                          vlmoe_tensor *const *inputs, unsigned optional_mask, const void *attr,
                          size_t attr_bytes)
@@ -253,10 +274,7 @@ vlmoe_tensor *vlm_record(vlmoe_tape *tape, const vlm_op_def *op, int n_inputs,
     vlm_ctx_error(tape->ctx);
     vlm_node *node = new_node(tape, op, attr, attr_bytes);
     if (!node || !set_inputs(tape, node, n_inputs, inputs, optional_mask)) return NULL;
-    vlmoe_status status = op->infer(tape, node);
-    if (!status) status = take_output(tape, node->output);
-    if (!status) status = op->forward(tape, node);
-    if (!status) status = tape->status;
+    vlmoe_status status = run_forward(tape, node);
     if (status) return op_failed(tape, node, status);
     if (!op->differentiable) node->output->wants_grad = false;
     if (!node->output->wants_grad) return node->output;

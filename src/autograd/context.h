@@ -4,6 +4,7 @@
 
 #include "backend.h"
 #include "base_arena.h"
+#include "base_spans.h"
 #include "tensor.h"
 #include "vlmoe/context.h"
 
@@ -59,6 +60,7 @@ struct vlmoe_context {
     struct vlmoe_tape *tape; /* the open recording, or NULL */
     char *host;              /* host arena for nodes and tensors of a recording */
     vlm_arena host_arena;
+    vlm_spans *spans;        /* of a profile; NULL = not measured */
 };
 
 /* One kernel call: VLM_KERNEL(ctx, layer_norm_fwd, &args). A failure is written to ctx->error with the kernel's name. */
@@ -78,6 +80,10 @@ vlmoe_status vlm_ctx_moments(vlmoe_context *ctx);          /* zeroed moments, if
 /* "name" of expert e, i.e. {e} replaced; plain names are copied. Caller frees with vlm_free. */
 char *vlm_param_expert_name(const vlm_param *param, int64_t expert);
 int64_t vlm_param_elements(const vlm_param *param);        /* whole tensor */
+/* From here on kernels and operations are recorded in spans (borrowed), until vlm_ctx_unwatch; numbers stay the same.  Errors: NOMEM,
+ * STATE (watched already, or a recording is open). */
+vlmoe_status vlm_ctx_watch(vlmoe_context *ctx, vlm_spans *spans);
+void vlm_ctx_unwatch(vlmoe_context *ctx); /* also when not watched */
 /* Like vlmoe_context_create, for a backend that is not in the registry (ref, in tests). */
 vlmoe_status vlm_ctx_create_on(const vlm_backend *backend, const vlmoe_context_params *params, vlmoe_context **out, vlmoe_error *error);
 

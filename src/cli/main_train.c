@@ -28,6 +28,10 @@ static const char usage[] =
     "  --print-config    print the resolved config and stop\n"
     "  --dump-step FILE  write the next step's inputs, choices, losses and gradients as "
     "safetensors\n"
+    "  --profile[=FILE]  print where the time of some steps goes, and write a trace for\n"
+    "                    chrome://tracing or Perfetto [run.out/trace.json]\n"
+    "  --profile-steps A-B  which steps, as records count them [the second to fourth of this "
+    "start]\n"
     "  --help-config [markdown]  every key with its default and meaning\n"
     "\n"
     "SIGINT, SIGTERM and SIGUSR1 finish the step, save and end with code 10; a second SIGINT ends "
@@ -38,7 +42,9 @@ static const char usage[] =
 enum { MAX_ARGS = 256 };
 typedef struct options {
     const char *config, *dump;
-    bool resume, dry_run, print_config;
+    const char *trace;                   /* of the profile; NULL = run.out/trace.json */
+    int64_t profile_first, profile_last; /* 0 = as vlm_profile_create chooses */
+    bool resume, dry_run, print_config, profile;
     int n_set, n_force;
     const char *set[MAX_ARGS], *force[MAX_ARGS];
 } options;
@@ -253,17 +259,44 @@ static vlmoe_status begin_or_resume(vlmoe_trainer *trainer, const options *o, vl
     return VLMOE_OK;
 }
 
+static vlmoe_status open_profile(const vlmoe_config *config, const options *o, vlm_profile **out,
+                                 vlmoe_error *error)
+{
+    if (!o->profile) return VLMOE_OK;
+    char *path = o->trace ? vlm_strdup(o->trace) : vlm_path_join(config->run.out, "trace.json");
+    char *folder = vlm_path_dir(path ? path : "");
+    vlmoe_status st = VLMOE_OK;
+    if (!path || !folder) st = vlm_fail(error, VLMOE_E_NOMEM, "out of memory for a profile");
+    else if (o->trace && (vlm_path_is_dir(path) ||
+                          !vlm_path_is_dir(folder))) /* known now, not after the steps */
+        st = vlm_fail(error, VLMOE_E_IO, "--profile=%s: that is no place for a file", path);
+    if (!st) st = vlm_profile_create(o->profile_first, o->profile_last, path, out, error);
+    vlm_free(path);
+    vlm_free(folder);
+    return st;
+}
+
+static void show_profile(const options *o, const vlmoe_config *config, const vlm_profile *profile)
+{
+    const char *tables = profile ? vlm_profile_tables(profile) : NULL;
+    if (!profile) return;
+    if (!tables) printf("no step was profiled\n");
+    else if (o->trace) printf("\n%s\ntrace: %s\n", tables, o->trace);
+    else printf("\n%s\ntrace: %s/trace.json\n", tables, config->run.out);
+}
+
 static int train(const vlmoe_config *config, const options *o)
 {
     screen s = {.is_terminal = isatty(STDOUT_FILENO), .config = config, .begin = vlm_now()};
     vlmoe_trainer_params params = VLMOE_TRAINER_PARAMS;
-    vlm_run_hooks hooks = {should_stop, show, show_saved, &s};
+    vlm_run_hooks hooks = {should_stop, show, show_saved, &s, NULL};
     vlmoe_trainer *trainer = NULL;
     vlmoe_error error = {VLMOE_OK, ""};
     vlm_run_end end = VLM_RUN_COMPLETE;
     params.log_fn = log_line;
     params.log_user = &s;
-    vlmoe_status st = vlmoe_trainer_create(config, &params, &trainer, &error);
+    vlmoe_status st = open_profile(config, o, &hooks.profile, &error);
+    if (!st) st = vlmoe_trainer_create(config, &params, &trainer, &error);
     if (!st) st = begin_or_resume(trainer, o, &error);
     if (!st) {
         s.first_step = trainer->step;
@@ -271,6 +304,8 @@ static int train(const vlmoe_config *config, const options *o)
         st = vlm_run(trainer, &hooks, o->dump, &end, &error);
     }
     end_line(&s);
+    show_profile(o, config, hooks.profile);
+    vlm_profile_destroy(hooks.profile);
     vlmoe_trainer_destroy(trainer);
     if (st)
         return error.status == VLMOE_E_STATE ? (vlm_cli_report("vlmoe-train", &error), CLI_USAGE)
@@ -287,20 +322,38 @@ enum {
     OPT_DRY_RUN,
     OPT_PRINT,
     OPT_DUMP,
+    OPT_PROFILE,
+    OPT_PROFILE_STEPS,
     OPT_HELP,
     OPT_KEYS,
     OPT_VERSION
 };
-static const struct option long_options[] = {{"config", required_argument, NULL, OPT_CONFIG},
-                                             {"resume", no_argument, NULL, OPT_RESUME},
-                                             {"force", required_argument, NULL, OPT_FORCE},
-                                             {"dry-run", no_argument, NULL, OPT_DRY_RUN},
-                                             {"print-config", no_argument, NULL, OPT_PRINT},
-                                             {"dump-step", required_argument, NULL, OPT_DUMP},
-                                             {"help", no_argument, NULL, OPT_HELP},
-                                             {"help-config", no_argument, NULL, OPT_KEYS},
-                                             {"version", no_argument, NULL, OPT_VERSION},
-                                             {NULL, 0, NULL, 0}};
+static const struct option long_options[] = {
+    {"config", required_argument, NULL, OPT_CONFIG},
+    {"resume", no_argument, NULL, OPT_RESUME},
+    {"force", required_argument, NULL, OPT_FORCE},
+    {"dry-run", no_argument, NULL, OPT_DRY_RUN},
+    {"print-config", no_argument, NULL, OPT_PRINT},
+    {"dump-step", required_argument, NULL, OPT_DUMP},
+    {"profile", optional_argument, NULL, OPT_PROFILE},
+    {"profile-steps", required_argument, NULL, OPT_PROFILE_STEPS},
+    {"help", no_argument, NULL, OPT_HELP},
+    {"help-config", no_argument, NULL, OPT_KEYS},
+    {"version", no_argument, NULL, OPT_VERSION},
+    {NULL, 0, NULL, 0}};
+
+/* "3-5" or "4". */
+static bool read_steps(const char *text, options *o)
+{
+    char first[24];
+    const char *dash = strchr(text, '-');
+    size_t n = dash ? (size_t)(dash - text) : strlen(text);
+    snprintf(first, sizeof first, "%.*s", (int)VLM_MIN(n, sizeof first - 1), text);
+    const char *const tool = "vlmoe-train", *const what = "--profile-steps";
+    return vlm_cli_int(tool, what, first, 1, 1000000000, &o->profile_first) &&
+           vlm_cli_int(tool, what, dash ? dash + 1 : first, o->profile_first, 1000000000,
+                       &o->profile_last);
+}
 
 /* -1 = go on; else the exit code. */
 static int read_option(int code, int argc, char **argv, options *o)
@@ -321,6 +374,12 @@ static int read_option(int code, int argc, char **argv, options *o)
     case OPT_DUMP:
         o->dump = optarg;
         return -1;
+    case OPT_PROFILE:
+        o->profile = true;
+        o->trace = optarg;
+        return -1;
+    case OPT_PROFILE_STEPS:
+        return read_steps(optarg, o) ? -1 : CLI_USAGE;
     case OPT_FORCE:
         if (o->n_force == MAX_ARGS)
             return vlm_cli_usage("vlmoe-train", "more than %d --force", MAX_ARGS);
@@ -356,6 +415,8 @@ int main(int argc, char **argv)
         o.set[o.n_set++] = argv[i];
     }
     if (!o.config) return vlm_cli_usage("vlmoe-train", "--config FILE is missing");
+    if (o.profile_first && !o.profile)
+        return vlm_cli_usage("vlmoe-train", "--profile-steps goes with --profile");
     if (o.n_force && !o.resume) return vlm_cli_usage("vlmoe-train", "--force goes with --resume");
     if (vlmoe_config_load(o.config, o.n_set, o.set, &config, &error))
         return vlm_cli_report("vlmoe-train", &error);

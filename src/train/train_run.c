@@ -88,7 +88,9 @@ static vlmoe_status record_line(run *r, const char *kind, const vlmoe_step_repor
 static vlmoe_status save(run *r, vlmoe_error *error)
 {
     if (r->saved_step == r->trainer->step) return VLMOE_OK;
+    vlm_span_begin(r->trainer->ctx->spans, VLM_SPAN_PHASE, "checkpoint", NULL, r->trainer->step);
     vlmoe_status st = vlmoe_trainer_save(r->trainer, r->out);
+    vlm_span_end(r->trainer->ctx->spans);
     if (st) return vlm_fail(error, st, "%s", vlmoe_trainer_error(r->trainer));
     r->saved_step = r->trainer->step;
     char name[VLM_CKPT_NAME];
@@ -103,7 +105,9 @@ static vlmoe_status evaluate(run *r, vlmoe_error *error)
 {
     vlmoe_step_report report = {.struct_size = sizeof report};
     vlm_tally tally = {0};
+    vlm_span_begin(r->trainer->ctx->spans, VLM_SPAN_PHASE, "evaluation", NULL, r->trainer->step);
     vlmoe_status st = vlm_trainer_evaluate(r->trainer, &report, &tally);
+    vlm_span_end(r->trainer->ctx->spans);
     if (st) vlm_fail(error, st, "evaluation: %s", vlmoe_trainer_error(r->trainer));
     else st = record_line(r, "eval", &report, &tally, error);
     vlm_tally_free(&tally);
@@ -120,7 +124,11 @@ static vlmoe_status one_step(run *r, vlmoe_error *error)
 {
     vlmoe_step_report report = {.struct_size = sizeof report};
     vlm_tally tally = {0};
+    vlm_spans *spans = r->trainer->ctx->spans;
+    const vlm_spans_mark outside = vlm_spans_here(spans);
+    vlm_span_begin(spans, VLM_SPAN_PHASE, "step", NULL, r->trainer->step + 1);
     vlmoe_status st = vlm_trainer_step(r->trainer, &report, &tally);
+    vlm_spans_end_to(spans, outside);
     if (st) {
         vlm_fail(error, st, "%s", vlmoe_trainer_error(r->trainer));
         vlm_dump_abandon(r->trainer->dump);
@@ -145,10 +153,12 @@ static vlmoe_status loop(run *r, vlm_run_end *end, vlmoe_error *error)
     const vlm_cfg_run *c = &r->trainer->config->run;
     vlmoe_trainer *t = r->trainer;
     while (t->step < c->steps) {
+        if (r->hooks->profile) VLM_TRY(vlm_profile_before_step(r->hooks->profile, t, error));
         VLM_TRY(one_step(r, error));
         bool is_last = t->step == c->steps;
         if (t->val && (is_last || is_due(t->step, c->eval_every))) VLM_TRY(evaluate(r, error));
         if (is_last || is_due(t->step, c->save_every)) VLM_TRY(save(r, error));
+        if (r->hooks->profile) VLM_TRY(vlm_profile_after_step(r->hooks->profile, t, error));
         if (!is_last && r->hooks->should_stop && r->hooks->should_stop(r->hooks->user)) {
             *end = VLM_RUN_STOPPED;
             return save(r, error);
@@ -165,6 +175,10 @@ vlmoe_status vlm_run(vlmoe_trainer *trainer, const vlm_run_hooks *hooks, const c
     vlmoe_status st = dump_path ? vlm_dump_open(dump_path, &trainer->dump, error) : VLMOE_OK;
     if (!st) st = open_run(&r, error);
     if (!st) st = loop(&r, end, error);
+    if (hooks->profile) { /* what it saw before the run ended */
+        vlmoe_status ended = vlm_profile_finish(hooks->profile, trainer, st ? NULL : error);
+        if (!st) st = ended;
+    }
     if (r.metrics && fclose(r.metrics) && !st) st = vlm_fail_errno(error, "close", r.metrics_path);
     vlm_dump_abandon(trainer->dump);
     trainer->dump = NULL;

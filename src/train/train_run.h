@@ -2,6 +2,7 @@
 #ifndef VLM_TRAIN_RUN_H
 #define VLM_TRAIN_RUN_H
 
+#include "train_profile.h"
 #include "train_report.h"
 
 typedef struct vlm_run_hooks {
@@ -9,6 +10,7 @@ typedef struct vlm_run_hooks {
     void (*progress)(void *user, const char *kind, const vlmoe_step_report *report, const vlm_tally *tally); /* "train" or "eval" */
     void (*saved)(void *user, const char *folder);
     void *user;
+    vlm_profile *profile; /* measures some of the steps; NULL = none */
 } vlm_run_hooks;
 
 typedef enum vlm_run_end { VLM_RUN_COMPLETE, VLM_RUN_STOPPED } vlm_run_end;

@@ -85,13 +85,21 @@ static vlmoe_status run_group(vlmoe_trainer *t, const vlm_group *group, vlm_tall
 {
     vlmoe_tape *tape = NULL;
     vlm_masked masked = {0};
-    VLM_TRY(vlm_group_targets(t, group));
-    vlmoe_status st = vlmoe_tape_begin(t->ctx, VLMOE_TRAIN, &tape);
+    vlm_spans *spans = t->ctx->spans;
+    vlm_span_begin(spans, VLM_SPAN_PHASE, "targets", NULL, group->index);
+    vlmoe_status st = vlm_group_targets(t, group);
+    vlm_span_end(spans);
+    VLM_TRY(st);
+    st = vlmoe_tape_begin(t->ctx, VLMOE_TRAIN, &tape);
     if (st) return vlm_fail(&t->error, st, "%s", vlmoe_context_error(t->ctx));
+    vlm_span_begin(spans, VLM_SPAN_PHASE, "forward", NULL, group->index);
     st = vlm_group_record(t, tape, group, tally, &masked);
+    vlm_span_end(spans);
     if (!st && t->dump) st = vlm_dump_group(t->dump, t, tape, group, &masked);
     if (!st) {
+        vlm_span_begin(spans, VLM_SPAN_PHASE, "backward", NULL, group->index);
         st = vlmoe_tape_backward(tape, 1.0);
+        vlm_span_end(spans);
         if (st)
             vlm_fail(&t->error, st, "step %lld, backward: %s", (long long)t->step + 1,
                      vlmoe_context_error(t->ctx));
@@ -111,7 +119,10 @@ static vlmoe_status run_groups(vlmoe_trainer *t, vlm_tally *tally)
 {
     for (int64_t p = 0; p < t->config->run.groups; p++) {
         const vlm_group *group = NULL;
-        VLM_TRY(vlm_source_next(t->train, &group, &t->error));
+        vlm_span_begin(t->ctx->spans, VLM_SPAN_PHASE, "data wait", NULL, p);
+        vlmoe_status st = vlm_source_next(t->train, &group, &t->error);
+        vlm_span_end(t->ctx->spans);
+        VLM_TRY(st);
         if (!t->model && !t->step && !p) VLM_TRY(start_codebook(t, group));
         VLM_TRY(run_group(t, group, tally));
     }
@@ -129,7 +140,9 @@ static vlmoe_status update(vlmoe_trainer *t, vlmoe_step_report *report)
     params.weight_decay = o->weight_decay;
     params.clip = o->clip;
     params.grad_scale = 1.0 / (double)t->config->run.groups;
+    vlm_span_begin(t->ctx->spans, VLM_SPAN_PHASE, "optimiser", NULL, t->step + 1);
     vlmoe_status st = vlmoe_adamw_step(t->ctx, &params, t->step + 1, &report->grad_norm);
+    vlm_span_end(t->ctx->spans);
     if (st)
         return vlm_fail(&t->error, st, "step %lld: %s. Parameters are unchanged since step %lld",
                         (long long)t->step + 1, vlmoe_context_error(t->ctx), (long long)t->step);
