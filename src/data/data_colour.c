@@ -1,44 +1,27 @@
 /* Colour changes of u8 pixels with Pillow's arithmetic (ImageEnhance, and hue by way of 8-bit HSV),
  * byte for byte: recipes tuned with it keep their meaning. */
 #include "data_image.h"
+#include "data_pixel.h"
 
 #include <math.h>
 #include <string.h>
 
-/* ITU-R 601 luma in 16-bit fixed point. */
-static int luma(const uint8_t *p)
-{
-    return (p[0] * 19595 + p[1] * 38470 + p[2] * 7471 + 0x8000) >> 16;
-}
-
-/* from towards to by factor, in f32 as Pillow blends; above 1 it goes past and is clipped. */
-static uint8_t blend(int from, int to, float factor)
-{
-    float v = (float)from + factor * (float)(to - from);
-    return (uint8_t)(v <= 0.0f ? 0.0f : v >= 255.0f ? 255.0f : v);
-}
-
 void vlm_colour_brightness(uint8_t *pixels, int64_t n_pixels, float factor)
 {
-    for (int64_t i = 0; i < n_pixels * 3; i++) pixels[i] = blend(0, pixels[i], factor);
+    vlm_pixel_best()->blend(pixels, n_pixels * 3, 0, factor);
 }
 
 void vlm_colour_contrast(uint8_t *pixels, int64_t n_pixels, float factor)
 {
     if (n_pixels < 1) return;
-    int64_t sum = 0;
-    for (int64_t i = 0; i < n_pixels; i++) sum += luma(pixels + i * 3);
+    int64_t sum = vlm_pixel_best()->luma_sum(pixels, n_pixels);
     int mean = (int)((double)sum / (double)n_pixels + 0.5);
-    for (int64_t i = 0; i < n_pixels * 3; i++) pixels[i] = blend(mean, pixels[i], factor);
+    vlm_pixel_best()->blend(pixels, n_pixels * 3, mean, factor);
 }
 
 void vlm_colour_saturation(uint8_t *pixels, int64_t n_pixels, float factor)
 {
-    for (int64_t i = 0; i < n_pixels; i++) {
-        uint8_t *p = pixels + i * 3;
-        int grey = luma(p);
-        for (int c = 0; c < 3; c++) p[c] = blend(grey, p[c], factor);
-    }
+    vlm_pixel_best()->saturate(pixels, n_pixels, factor);
 }
 
 /* Hue and saturation of a pixel as bytes; its value is the largest channel. */

@@ -2,19 +2,10 @@
  * as through Pillow (whose filter, window, rounding and order of passes this follows): across
  * first, then down; weights of 22 fractional bits; u8 between the passes. */
 #include "data_image.h"
+#include "data_pixel.h"
 
 #include <math.h>
 #include <string.h>
-
-enum { FRACTION_BITS = 32 - 8 - 2 };
-
-/* Weights of one axis: output i is the sum over j in [0, count[i]) of weight[i * width + j] *
- * input[first[i] + j]. */
-typedef struct axis {
-    int width;
-    int32_t *first, *count; /* [n_out] */
-    int32_t *weight;        /* [n_out, width] */
-} axis;
 
 /* Keys' cubic convolution with a = -0.5 (IEEE ASSP 29(6), 1981). */
 static double cubic(double x)
@@ -26,7 +17,7 @@ static double cubic(double x)
     return 0.0;
 }
 
-static void axis_free(axis *a)
+static void axis_free(vlm_axis *a)
 {
     vlm_free(a->first);
     vlm_free(a->count);
@@ -34,7 +25,8 @@ static void axis_free(axis *a)
 }
 
 /* Weights of output i: scratch [width] in double, normalised, then rounded. */
-static void axis_fill(axis *a, int64_t i, int64_t n_in, double start, double scale, double *scratch)
+static void axis_fill(vlm_axis *a, int64_t i, int64_t n_in, double start, double scale,
+                      double *scratch)
 {
     double stretch = VLM_MAX(scale, 1.0); /* the window widens when shrinking: no aliasing */
     double reach = 2.0 * stretch, centre = start + ((double)i + 0.5) * scale, sum = 0.0;
@@ -47,7 +39,7 @@ static void axis_fill(axis *a, int64_t i, int64_t n_in, double start, double sca
     }
     for (int64_t j = 0; j < high - low; j++) {
         double w = sum != 0.0 ? scratch[j] / sum : scratch[j];
-        w *= 1 << FRACTION_BITS;
+        w *= 1 << VLM_PIXEL_FRACTION;
         a->weight[i * a->width + j] = (int32_t)(w < 0 ? w - 0.5 : w + 0.5);
     }
     a->first[i] = (int32_t)low;
@@ -55,11 +47,11 @@ static void axis_fill(axis *a, int64_t i, int64_t n_in, double start, double sca
 }
 
 /* n_in pixels, of which [start, start + length) become n_out. */
-static vlmoe_status axis_make(int64_t n_in, int64_t start, int64_t length, int64_t n_out, axis *out,
-                              vlmoe_error *error)
+static vlmoe_status axis_make(int64_t n_in, int64_t start, int64_t length, int64_t n_out,
+                              vlm_axis *out, vlmoe_error *error)
 {
     double scale = (double)length / (double)n_out;
-    axis a = {.width = (int)ceil(2.0 * VLM_MAX(scale, 1.0)) * 2 + 1};
+    vlm_axis a = {.n = n_out, .width = (int64_t)ceil(2.0 * VLM_MAX(scale, 1.0)) * 2 + 1};
     double *scratch = vlm_alloc_array((size_t)a.width, sizeof *scratch);
     a.first = vlm_alloc_array((size_t)n_out, sizeof *a.first);
     a.count = vlm_alloc_array((size_t)n_out, sizeof *a.count);
@@ -74,43 +66,6 @@ static vlmoe_status axis_make(int64_t n_in, int64_t start, int64_t length, int64
     vlm_free(scratch);
     *out = a;
     return VLMOE_OK;
-}
-
-static uint8_t to_byte(int32_t sum)
-{
-    int32_t v = sum >> FRACTION_BITS;
-    return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
-}
-
-/* One row of pixels [*, 3] to n_out pixels. */
-static void row_across(const axis *a, const uint8_t *in, int64_t n_out, uint8_t *out)
-{
-    for (int64_t i = 0; i < n_out; i++) {
-        const int32_t *w = a->weight + i * a->width;
-        const uint8_t *p = in + (int64_t)a->first[i] * 3;
-        int32_t r = 1 << (FRACTION_BITS - 1), g = r, b = r;
-        for (int32_t j = 0; j < a->count[i]; j++, p += 3) {
-            r += w[j] * p[0];
-            g += w[j] * p[1];
-            b += w[j] * p[2];
-        }
-        out[i * 3] = to_byte(r);
-        out[i * 3 + 1] = to_byte(g);
-        out[i * 3 + 2] = to_byte(b);
-    }
-}
-
-/* Output row i from rows of n bytes. sums [n] is scratch. */
-static void row_down(const axis *a, int64_t i, const uint8_t *rows, int64_t n, int32_t *sums,
-                     uint8_t *out)
-{
-    for (int64_t x = 0; x < n; x++) sums[x] = 1 << (FRACTION_BITS - 1);
-    for (int32_t j = 0; j < a->count[i]; j++) {
-        const uint8_t *in = rows + (a->first[i] + j) * n;
-        int32_t w = a->weight[i * a->width + j];
-        for (int64_t x = 0; x < n; x++) sums[x] += w * in[x];
-    }
-    for (int64_t x = 0; x < n; x++) out[x] = to_byte(sums[x]);
 }
 
 static vlmoe_status check(const vlm_image *image, vlm_box box, int64_t width, int64_t height,
@@ -130,30 +85,46 @@ static vlmoe_status check(const vlm_image *image, vlm_box box, int64_t width, in
     return VLMOE_OK;
 }
 
-/* out has its size and its pixels' memory. Counts the rows of down from the first needed one. */
-static vlmoe_status two_passes(const vlm_image *image, const axis *across, axis *down,
+/* The rows that `down` reads, resized across, stride bytes apart; rows holds them rounded up to
+ * VLM_PIXEL_ROWS. */
+static void all_across(const vlm_image *image, const vlm_axis *axis, const vlm_axis *down_axis,
+                       uint8_t *columns, uint8_t *rows, int64_t stride)
+{
+    const vlm_pixel_set *loops = vlm_pixel_best();
+    const int64_t last_out = down_axis->n - 1, first = down_axis->first[0];
+    const int64_t end = down_axis->first[last_out] + down_axis->count[last_out];
+    for (int64_t y = first; y < end; y += VLM_PIXEL_ROWS) {
+        const uint8_t *from[VLM_PIXEL_ROWS];
+        for (int64_t r = 0; r < VLM_PIXEL_ROWS; r++)
+            from[r] = image->pixels + VLM_MIN(y + r, end - 1) * image->width * 3;
+        loops->across(axis, from, columns, rows + (y - first) * stride, stride);
+    }
+}
+
+/* out has its size and its pixels' memory. */
+static vlmoe_status two_passes(const vlm_image *image, const vlm_axis *across, const vlm_axis *down,
                                const vlm_image *out, vlmoe_error *error)
 {
-    int64_t row_bytes = out->width * 3, first = down->first[0]; /* windows only move downwards */
-    int64_t n_rows = down->first[out->height - 1] + down->count[out->height - 1] - first;
-    uint8_t *rows = vlm_alloc_array((size_t)n_rows, (size_t)row_bytes);
-    int32_t *sums = vlm_alloc_array((size_t)row_bytes, sizeof *sums);
+    const int64_t row_bytes = out->width * 3, last = down->n - 1, end = across->n - 1;
+    const size_t stride = vlm_round_up((size_t)row_bytes, VLM_PIXEL_PAD);
+    const size_t n_rows = (size_t)(down->first[last] + down->count[last] - down->first[0]);
+    const size_t n_columns =
+        (size_t)(across->first[end] + across->count[end] - across->first[0]) * 3;
+    uint8_t *rows = vlm_alloc_array(vlm_round_up(n_rows, VLM_PIXEL_ROWS), stride);
+    uint8_t *columns = vlm_alloc_array(vlm_round_up(n_columns, VLM_PIXEL_ROWS), VLM_PIXEL_ROWS);
     vlmoe_status st = VLMOE_OK;
-    if (!rows || !sums) {
+    if (!rows || !columns) {
         st = vlm_fail(error, VLMOE_E_NOMEM, "no memory to resize to %lld x %lld",
                       (long long)out->width, (long long)out->height);
         goto done;
     }
-    for (int64_t y = 0; y < n_rows; y++)
-        row_across(across, image->pixels + (first + y) * image->width * 3, out->width,
-                   rows + y * row_bytes);
-    for (int64_t y = 0; y < out->height; y++) {
-        down->first[y] -= (int32_t)first;
-        row_down(down, y, rows, row_bytes, sums, out->pixels + y * row_bytes);
-    }
+    all_across(image, across, down, columns, rows, (int64_t)stride);
+    for (int64_t y = 0; y < out->height; y++)
+        vlm_pixel_best()->down(down, y, rows, (int64_t)stride, row_bytes,
+                               out->pixels + y * row_bytes);
 done:
     vlm_free(rows);
-    vlm_free(sums);
+    vlm_free(columns);
     return st;
 }
 
@@ -161,7 +132,7 @@ vlmoe_status vlm_image_resize(const vlm_image *image, vlm_box box, int64_t width
                               uint8_t *out, vlmoe_error *error)
 {
     VLM_TRY(check(image, box, width, height, error));
-    axis across, down;
+    vlm_axis across, down;
     VLM_TRY(axis_make(image->width, box.x, box.width, width, &across, error));
     vlmoe_status st = axis_make(image->height, box.y, box.height, height, &down, error);
     if (!st) {
@@ -180,13 +151,5 @@ vlmoe_status vlm_image_fit(const vlm_image *image, int64_t size, uint8_t *out, v
 
 void vlm_image_mirror(uint8_t *pixels, int64_t width, int64_t height)
 {
-    for (int64_t y = 0; y < height; y++) {
-        uint8_t *left = pixels + y * width * 3, *right = left + (width - 1) * 3;
-        for (; left < right; left += 3, right -= 3) {
-            uint8_t kept[3];
-            memcpy(kept, left, 3);
-            memcpy(left, right, 3);
-            memcpy(right, kept, 3);
-        }
-    }
+    for (int64_t y = 0; y < height; y++) vlm_pixel_best()->mirror(pixels + y * width * 3, width);
 }
