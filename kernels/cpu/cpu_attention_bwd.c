@@ -51,7 +51,8 @@ static void slope_row(float *p, float *ds, int64_t width, query_row q)
     for (int l = 0; l < VL; l++) lane[l] = l;
     int64_t j = 0;
     for (; j < q.seen; j += VL) {
-        vf e = vf_exp(load_f32(p + j) * q.scale - q.lse);
+        /* p is at most 1; where scores are huge, the rounding of lse must not say otherwise */
+        vf e = vf_exp(vf_min(vf_set(0.0f), load_f32(p + j) * q.scale - q.lse));
         vf slope = e * (load_f32(ds + j) - q.along) * q.scale;
         if (q.seen - j < VL) {
             vi is_seen = lane < (int32_t)(q.seen - j);

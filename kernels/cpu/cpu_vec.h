@@ -68,6 +68,20 @@ VLMK_INLINE vf vf_max(vf a, vf b)
 #endif
 }
 
+/* NaN if b is. */
+VLMK_INLINE vf vf_min(vf a, vf b)
+{
+#if VLMK_VECTOR_BYTES == 64
+    return (vf)_mm512_min_ps((__m512)a, (__m512)b);
+#elif VLMK_VECTOR_BYTES == 32
+    return (vf)_mm256_min_ps((__m256)a, (__m256)b);
+#elif defined(__x86_64__)
+    return (vf)_mm_min_ps((__m128)a, (__m128)b);
+#else
+    return vf_select((vi)(a < b), a, b);
+#endif
+}
+
 VLMK_INLINE vf vf_sqrt(vf x)
 {
 #if VLMK_VECTOR_BYTES == 64

@@ -237,3 +237,26 @@ TEST(cpu_select_takes_the_last_set_that_runs_here)
     CHECK(seen && table == vlmk_cpu_named(best));
     CHECK(vlmk_cpu_named("avx3") == NULL);
 }
+
+/* factor * src + dst with one rounding is 2^-24 here; with two it is 0, since the product rounds to
+ * minus dst. */
+TEST(cpu_sets_with_fused_multiply_add_use_it)
+{
+    float src[64], dst[64];
+    for (int i = 0; i < N_ISA; i++) {
+        const vlmk_table *table = vlmk_cpu_named(isa_names[i]);
+        if (!table || i == 0) continue;
+        vlmk_cpu_state *own = vlmk_cpu_state_create(1);
+        vlmk_env env;
+        vlmk_cpu_env_init(&env, own, NULL, 1, NULL);
+        for (int e = 0; e < 64; e++) {
+            src[e] = 1.0f + 0x1p-12f;
+            dst[e] = -(1.0f + 0x1p-11f);
+        }
+        vlmk_axpy_args a = {
+            .n = 64, .factor = 1.0 + 0x1p-12, .src = src, .dst = dst, .accumulate = 1};
+        CHECK_STATUS(table->axpy(&env, &a), VLMOE_OK);
+        for (int e = 0; e < 64; e++) CHECK(dst[e] == 0x1p-24f);
+        vlmk_cpu_state_destroy(own);
+    }
+}
