@@ -1,0 +1,41 @@
+/* What the sections of a page share. Private to src/report. */
+#ifndef VLM_REPORT_PARTS_H
+#define VLM_REPORT_PARTS_H
+
+#include "report.h"
+
+/* Style sheet and script, each with its element. The script only switches theme and tabs: without it everything is listed. */
+void vlm_report_style(vlm_text *out);
+void vlm_report_script(vlm_text *out);
+
+/* Expert e has the class e0, e1, ...: hues that colour-blind eyes tell apart, again lighter and darker after every eight. Its number
+ * always stands beside its colour. */
+enum { VLM_EXPERT_CLASSES = 32 };
+static inline int vlm_expert_class(int64_t expert)
+{
+    return (int)(expert % VLM_EXPERT_CLASSES);
+}
+
+/* Names that several sections use. */
+extern const char *const vlm_report_set_names[VLM_REPORT_SETS];
+extern const char *const vlm_report_part_names[4];
+void vlm_report_layer_name(vlm_text *out, int64_t block, char modality); /* "block 1, vision" */
+
+void vlm_report_section(vlm_text *out, const char *id, const char *title, const char *about);
+void vlm_report_section_end(vlm_text *out);
+void vlm_report_missing(vlm_text *out, const char *text); /* a line that says what is not there; text is plain */
+
+void vlm_report_curves(vlm_text *out, const vlm_report *report);
+void vlm_report_pictures(vlm_text *out, const vlm_report *report, vlmoe_error *error); /* each once, for reference by id */
+void vlm_report_examples(vlm_text *out, const vlm_report *report);
+void vlm_report_layers(vlm_text *out, const vlm_report *report, vlmoe_error *error);
+void vlm_report_routes(vlm_text *out, const vlm_report_model *model, int layer); /* on pictures and words */
+void vlm_report_drops(vlm_text *out, const vlm_report *report);
+void vlm_report_codes(vlm_text *out, const vlm_report *report);
+void vlm_report_settings(vlm_text *out, const vlm_report *report);
+
+/* A piece as people read it: the mark of a word's beginning becomes nothing, a piece inside a word gets a dot in front. */
+void vlm_report_piece(vlm_text *out, const char *piece);
+bool vlm_report_starts_word(const char *piece);
+
+#endif
