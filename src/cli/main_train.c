@@ -11,6 +11,7 @@
 #include "base_file.h"
 #include "base_json.h"
 #include "cli_common.h"
+#include "cli_report.h"
 #include "train_checkpoint.h"
 #include "train_plan.h"
 #include "train_run.h"
@@ -285,6 +286,32 @@ static void show_profile(const options *o, const vlmoe_config *config, const vlm
     else printf("\n%s\ntrace: %s/trace.json\n", tables, config->run.out);
 }
 
+/* After the run, from its files: whatever goes wrong here is a warning. NUMERIC: the last good steps are worth looking at. */
+static void write_report(const vlmoe_config *config, vlmoe_status st, vlm_run_end end,
+                         const vlmoe_error *failure)
+{
+    vlm_cli_page_options page = {.run = config->run.out};
+    vlmoe_error error = {VLMOE_OK, ""};
+    char *latest = NULL, *out = vlm_cli_page_path(config->run.out);
+    char *ending = st ? vlm_format("Failed: %s.", failure->text)
+                   : end == VLM_RUN_STOPPED
+                       ? vlm_format("Stopped on signal %d; can be resumed.", (int)stop_requested)
+                       : NULL;
+    if (!config->run.report || (st && st != VLMOE_E_NUMERIC)) goto done;
+    if (vlm_ckpt_latest(config->run.out, &latest, NULL)) latest = NULL;
+    page.model.checkpoint = latest;
+    page.out = out;
+    page.ending = ending;
+    vlmoe_status made = out ? vlm_cli_page_make("vlmoe-train", &page, &error)
+                            : vlm_fail(&error, VLMOE_E_NOMEM, "out of memory for a path");
+    if (made) fprintf(stderr, "warning: report: no report was written: %s\n", error.text);
+    else printf("report %s\n", out);
+done:
+    vlm_free(latest);
+    vlm_free(out);
+    vlm_free(ending);
+}
+
 static int train(const vlmoe_config *config, const options *o)
 {
     screen s = {.is_terminal = isatty(STDOUT_FILENO), .config = config, .begin = vlm_now()};
@@ -293,6 +320,7 @@ static int train(const vlmoe_config *config, const options *o)
     vlmoe_trainer *trainer = NULL;
     vlmoe_error error = {VLMOE_OK, ""};
     vlm_run_end end = VLM_RUN_COMPLETE;
+    bool has_run = false;
     params.log_fn = log_line;
     params.log_user = &s;
     vlmoe_status st = open_profile(config, o, &hooks.profile, &error);
@@ -301,12 +329,14 @@ static int train(const vlmoe_config *config, const options *o)
     if (!st) {
         s.first_step = trainer->step;
         catch_signals();
+        has_run = true;
         st = vlm_run(trainer, &hooks, o->dump, &end, &error);
     }
     end_line(&s);
     show_profile(o, config, hooks.profile);
     vlm_profile_destroy(hooks.profile);
     vlmoe_trainer_destroy(trainer);
+    if (has_run) write_report(config, st, end, &error);
     if (st)
         return error.status == VLMOE_E_STATE ? (vlm_cli_report("vlmoe-train", &error), CLI_USAGE)
                                              : vlm_cli_report("vlmoe-train", &error);

@@ -52,7 +52,7 @@ parameters=$(sed -n 's/^parameters \([0-9]*\),.*/\1/p' .out)
 
 # ---- a straight run: checkpoints, records, the best one
 expect 0 "$train" "${tiny[@]}" run.out=straight run.save_every=2 run.eval_every=3 run.keep_last=9
-[ "$(ls straight | tr '\n' ' ')" = "best.json config.json metrics.jsonl step-00000002 step-00000003 step-00000004 step-00000006 " ] ||
+[ "$(ls straight | tr '\n' ' ')" = "best.json config.json metrics.jsonl report.html step-00000002 step-00000003 step-00000004 step-00000006 " ] ||
     fail "files: $(ls straight)"
 [ "$(ls straight/step-00000006 | tr '\n' ' ')" = "checksums.json config.json model.safetensors optimiser.safetensors \
 state.json state.safetensors text.model " ] || fail "files: $(ls straight/step-00000006)"
