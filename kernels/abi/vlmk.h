@@ -89,6 +89,15 @@ typedef struct vlmk_linear_dw_args {
     int accumulate; /* of dw and db; with 1 a group without rows is left alone (adding +0 changes nothing) */
 } vlmk_linear_dw_args;
 
+/* y = act(pre): what a product's activation was, made again from the pre-activation that was kept. */
+typedef struct vlmk_act_fwd_args {
+    int dtype; /* of pre and y */
+    int act;
+    int64_t n;
+    const void *pre; /* [n] */
+    void *y;         /* [n] */
+} vlmk_act_fwd_args;
+
 /* dpre = dy * act'(pre). GELU is exact: x Phi(x) (Hendrycks and Gimpel 2016); tanh'(x) = 1 - tanh(x)^2. */
 typedef struct vlmk_act_bwd_args {
     int dtype; /* of pre, dy and dpre */

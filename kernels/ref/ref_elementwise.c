@@ -33,6 +33,17 @@ static double slope(int act, double x)
     }
 }
 
+int vlmk_ref_act_fwd(vlmk_env *env, const vlmk_act_fwd_args *a)
+{
+    (void)env;
+    for (int64_t i = 0; i < a->n; i++) {
+        double x = ref_get(a->pre, a->dtype, i);
+        double y = a->act == VLMK_ACT_GELU ? math_gelu(x) : a->act == VLMK_ACT_TANH ? tanh(x) : x;
+        ref_put(a->y, a->dtype, i, y);
+    }
+    return VLMOE_OK;
+}
+
 int vlmk_ref_act_bwd(vlmk_env *env, const vlmk_act_bwd_args *a)
 {
     (void)env;

@@ -87,6 +87,47 @@ TEST(compare_axpy)
         }
 }
 
+static int call_act_fwd(const vlmk_table *table, vlmk_env *env, void *arg, int side)
+{
+    run *p = arg;
+    vlmk_act_fwd_args a = {.dtype = type_at(p->x, side),
+                           .act = p->act,
+                           .n = p->n,
+                           .pre = at(p->x, side),
+                           .y = at(p->out, side)};
+    return table->act_fwd(env, &a);
+}
+
+/* GELU as x / 2 + x erf / 2 is two terms of together |x|; tanh is a quotient with four relative
+ * roundings. */
+static void bound_act_fwd(void *arg)
+{
+    run *p = arg;
+    double *error = kit_error(p->out);
+    for (int64_t i = 0; i < p->n; i++) {
+        double x = fabs(kit_get(p->x, WANT, i)), y = fabs(kit_get(p->out, WANT, i));
+        error[i] = U_F32 * (p->act == VLMK_ACT_GELU   ? 2.0 * x
+                            : p->act == VLMK_ACT_TANH ? 4.0 * y
+                                                      : 0.0);
+    }
+}
+
+TEST(compare_act_fwd)
+{
+    for (int i = 0; i < COUNT_OF(lengths); i++)
+        for (int variant = 0; variant < 6; variant++) {
+            run p;
+            begin(&p, "act_fwd", lengths[i]);
+            p.act = variant % 3;
+            int dtype = types[variant / 3];
+            p.x = kit_real(&p.kit, "pre", p.n, dtype, 6.0);
+            for (int64_t s = 0; s < 8 && s < p.n; s++) kit_set(p.x, s, (double)(s - 4) * 10.0);
+            p.out = kit_output(&p.kit, "y", p.n, dtype, 0);
+            kit_run(&p.kit, call_act_fwd, bound_act_fwd, &p);
+            kit_end(&p.kit);
+        }
+}
+
 static int call_act_bwd(const vlmk_table *table, vlmk_env *env, void *arg, int side)
 {
     run *p = arg;

@@ -119,6 +119,20 @@ TEST(ref_linear_gradients_match_differences)
     }
 }
 
+TEST(ref_act_fwd_is_the_activation_of_a_product)
+{
+    for (int act = VLMK_ACT_NONE; act <= VLMK_ACT_TANH; act++) {
+        product p = make_product(act);
+        double again[5 * N];
+        forward(&p);
+        const double *pre = act == VLMK_ACT_NONE ? p.y : p.pre;
+        vlmk_act_fwd_args args = {
+            .dtype = VLMOE_F64, .act = act, .n = 5 * N, .pre = pre, .y = again};
+        CHECK_STATUS(vlmk_ref_act_fwd(ref_env(), &args), VLMOE_OK);
+        for (int i = 0; i < 5 * N; i++) CHECK(again[i] == p.y[i]);
+    }
+}
+
 TEST(ref_linear_accumulates_by_adding_the_whole_product)
 {
     product p = make_product(VLMK_ACT_NONE);
