@@ -115,18 +115,22 @@ vlmoe_status vlm_seed(vlmoe_tape *tape, vlmoe_tensor *scalar, double weight)
     else *(float *)value = (float)(tape->scale * weight);
     const void *block = vlm_tape_upload(tape, value, vlm_dtype_bytes(ctx->wide));
     if (!block) return tape->status;
-    return vlm_grad_add(tape, scalar, block, ctx->wide);
+    VLM_TRY(vlm_grad_add(tape, scalar, block, ctx->wide));
+    vlm_tape_give(tape, block);
+    return VLMOE_OK;
 }
 
 static vlmoe_status run_backward(vlmoe_tape *tape, vlm_node *node)
 {
     tape->where = node->where;
+    tape->differentiated = node;
     vlm_ctx_error(tape->ctx);
     vlm_spans *spans = tape->ctx->spans;
     const vlm_spans_mark outside = vlm_spans_here(spans);
     vlm_span_begin(spans, VLM_SPAN_BACKWARD, node->op->name, spans ? vlm_node_place(node) : NULL,
                    -1);
-    vlmoe_status status = node->op->backward(tape, node);
+    vlmoe_status status = vlm_life_ensure(tape, node);
+    if (!status) status = node->op->backward(tape, node);
     vlm_spans_end_to(spans, outside); /* a segment that failed has left spans open */
     if (tape->status) return tape->status;
     if (!status) return VLMOE_OK;
@@ -143,6 +147,7 @@ vlmoe_status vlm_walk(vlmoe_tape *tape)
         bool is_segment = node->op == &vlm_segment_op;
         bool is_reached = node->output->grad_is_set || (is_segment && vlm_segment_has_terms(node));
         if (is_reached) VLM_TRY(run_backward(tape, node));
+        vlm_life_end(tape, node);
     }
     return VLMOE_OK;
 }

@@ -38,9 +38,11 @@ static vlmoe_status take_memory(vlmoe_context *ctx, vlmoe_error *error)
 {
     VLM_TRY(ctx->backend->alloc(ctx->device, VLM_MEMORY_DEVICE, ctx->step_bytes, &ctx->arena_memory,
                                 error));
-    vlm_arena_init(&ctx->arena, ctx->backend->has_data ? ctx->arena_memory : NULL, ctx->step_bytes);
+    vlmoe_status status = vlm_heap_init(
+        &ctx->arena, ctx->backend->has_data ? ctx->arena_memory : NULL, ctx->step_bytes);
     ctx->host = malloc(HOST_BYTES);
-    if (!ctx->host) return vlm_fail(error, VLMOE_E_NOMEM, "no memory for the nodes of a recording");
+    if (status || !ctx->host)
+        return vlm_fail(error, VLMOE_E_NOMEM, "no memory for the nodes of a recording");
     vlm_arena_init(&ctx->host_arena, ctx->host, HOST_BYTES);
     return VLMOE_OK;
 }
@@ -109,7 +111,7 @@ void vlmoe_context_destroy(vlmoe_context *ctx)
     if (!ctx) return;
     vlm_params_destroy(ctx);
     if (ctx->device) {
-        vlm_arena_fini(&ctx->arena);
+        vlm_heap_fini(&ctx->arena);
         ctx->backend->release(ctx->device, ctx->arena_memory);
         ctx->backend->close(ctx->device);
     }

@@ -18,7 +18,10 @@ vlmoe_status vlm_share_flush(vlmoe_tape *tape, vlm_param *param)
                                  .src = param->share,
                                  .dst = param->grad,
                                  .accumulate = 1};
-    return VLM_KERNEL(tape->ctx, axpy, &args);
+    VLM_TRY(VLM_KERNEL(tape->ctx, axpy, &args));
+    vlm_tape_give(tape, param->share);
+    param->share = NULL;
+    return VLMOE_OK;
 }
 
 /* While a segment is run again: a tensor from before that. Its gradient must not lie in memory that the replay gives back. */
@@ -27,12 +30,11 @@ static bool outlives_replay(const vlmoe_tape *tape, const vlmoe_tensor *t)
     return tape->replaying && (const char *)t < tape->ctx->host_arena.base + tape->replay_floor;
 }
 
-static void *take_lasting(vlmoe_tape *tape, size_t bytes, bool at_top)
+static void *take_gradient(vlmoe_tape *tape, size_t bytes, bool stays)
 {
-    if (!at_top) return vlm_tape_device(tape, bytes);
-    void *block = tape->status ? NULL : vlm_arena_take_top(&tape->ctx->arena, bytes);
-    return block ? block
-                 : vlm_poison(tape, VLMOE_E_NOMEM, "no room for a gradient of %zu bytes", bytes);
+    void *block = vlm_tape_device(tape, bytes);
+    if (block && stays) vlm_heap_stay(&tape->ctx->arena, block);
+    return block;
 }
 
 static vlmoe_status clear(vlmoe_tape *tape, void *block, size_t bytes)
@@ -50,7 +52,7 @@ static void *param_grad(vlmoe_tape *tape, vlm_param *param, bool whole, int *acc
     *accumulate = 1;
     if (param->uses <= 1) return param->grad;
     size_t bytes = vlmoe_tensor_bytes(&param->tensor);
-    if (!param->share) param->share = take_lasting(tape, bytes, tape->replaying);
+    if (!param->share) param->share = take_gradient(tape, bytes, tape->replaying);
     if (!param->share) return NULL;
     if (param->share_is_set) return param->share;
     param->share_is_set = true;
@@ -64,7 +66,7 @@ static void *activation_grad(vlmoe_tape *tape, vlmoe_tensor *t, bool whole, int 
     *accumulate = 1;
     if (t->grad_is_set) return t->grad;
     size_t bytes = vlmoe_tensor_bytes(t);
-    t->grad = take_lasting(tape, bytes, outlives_replay(tape, t));
+    t->grad = take_gradient(tape, bytes, outlives_replay(tape, t));
     if (!t->grad) return NULL;
     t->grad_is_set = true;
     if (whole) *accumulate = 0;
@@ -102,7 +104,7 @@ static vlmoe_status add_narrow(vlmoe_tape *tape, int64_t n, const void *block, v
                                void *dst, vlmoe_dtype dst_dtype)
 {
     vlmoe_context *ctx = tape->ctx;
-    size_t mark = vlm_arena_mark(&ctx->arena), bytes = (size_t)n * vlm_dtype_bytes(ctx->wide);
+    size_t bytes = (size_t)n * vlm_dtype_bytes(ctx->wide);
     void *sum = vlm_tape_device(tape, bytes), *term = vlm_tape_device(tape, bytes);
     if (!sum || !term) return tape->status;
     VLM_TRY(convert(ctx, n, dst, dst_dtype, sum, ctx->wide));
@@ -110,7 +112,8 @@ static vlmoe_status add_narrow(vlmoe_tape *tape, int64_t n, const void *block, v
     const vlmk_axpy_args args = {.n = n, .factor = 1.0, .src = term, .dst = sum, .accumulate = 1};
     VLM_TRY(VLM_KERNEL(ctx, axpy, &args));
     VLM_TRY(convert(ctx, n, sum, ctx->wide, dst, dst_dtype));
-    vlm_arena_rewind(&ctx->arena, mark);
+    vlm_tape_give(tape, term);
+    vlm_tape_give(tape, sum);
     return VLMOE_OK;
 }
 
@@ -129,10 +132,17 @@ vlmoe_status vlm_grad_add(vlmoe_tape *tape, vlmoe_tensor *t, const void *block, 
 
 vlmoe_status vlm_grad_give(vlmoe_tape *tape, vlmoe_tensor *t, void *block)
 {
-    if (!t || !t->wants_grad || tape->status) return tape->status;
-    bool may_take = !t->base && !t->param && !t->grad_is_set && !outlives_replay(tape, t);
-    if (!may_take) return vlm_grad_add(tape, t, block, t->dtype);
-    t->grad = block;
-    t->grad_is_set = true;
+    if (tape->status) return tape->status;
+    bool wants = t && t->wants_grad;
+    if (wants && !t->base && !t->param && !t->grad_is_set) {
+        if (outlives_replay(tape, t)) vlm_heap_stay(&tape->ctx->arena, block);
+        t->grad = block;
+        t->grad_is_set = true;
+        return VLMOE_OK;
+    }
+    if (wants) VLM_TRY(vlm_grad_add(tape, t, block, t->dtype));
+    const vlm_node *node = tape->differentiated;
+    bool is_outputs = node && node->output->grad == block; /* ends with its node */
+    if (!is_outputs) vlm_tape_give(tape, block);
     return VLMOE_OK;
 }

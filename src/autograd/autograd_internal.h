@@ -29,6 +29,18 @@ vlmoe_status vlm_share_flush(vlmoe_tape *tape, vlm_param *param);
 
 /* Where a node stands, for a profile: the first parameter it takes, which tells more than the place, or the place. */
 const char *vlm_node_place(const vlm_node *node);
+
+/* Lifetimes (autograd_lifetime.c): a node that is appended reads data later; before its backward that data is there again; after it
+ * what nobody needs is given back. */
+void vlm_life_begin(vlmoe_tape *tape, vlm_node *node);
+vlmoe_status vlm_life_ensure(vlmoe_tape *tape, const vlm_node *node);
+void vlm_life_end(vlmoe_tape *tape, vlm_node *node);
+/* Blocks that a node which is not appended saved for a backward that will not come. */
+void vlm_life_forget(vlmoe_tape *tape, vlm_node *node);
+
+/* A watched recording: note the node if its output is the first that is not finite. */
+void vlm_watch(vlmoe_tape *tape, const vlm_node *node);
+
 /* Append a filled node; host memory. */
 void vlm_node_append(vlmoe_tape *tape, vlm_node *node);
 /* Call backward of the nodes from tape->last down. */

@@ -24,22 +24,20 @@ static vlmoe_tensor *leaf_of(vlmoe_tape *tape, vlmoe_tensor *x)
 {
     if (x->param || x->base) return x;
     vlmoe_tensor *leaf = vlm_tape_host(tape, sizeof *leaf);
-    if (leaf) *leaf = *x;
+    if (!leaf) return NULL;
+    *leaf = *x;
+    leaf->owns_data = false; /* x's own life goes on outside */
+    leaf->maker = NULL;
     return leaf;
 }
 
-/* Bring the leaf's gradient home before the replay's memory is given back. The gradient block of the segment's output is done with
- * and has the right size: x takes it over. */
-static vlmoe_status return_gradient(vlmoe_tape *tape, vlmoe_tensor *x, vlmoe_tensor *leaf,
-                                    void *home)
+/* Bring the leaf's gradient home before the replay's memory is given back. */
+static void return_gradient(vlmoe_tape *tape, vlmoe_tensor *x, const vlmoe_tensor *leaf)
 {
-    vlmoe_context *ctx = tape->ctx;
-    if (leaf == x || !leaf->grad_is_set || leaf->grad == x->grad) return VLMOE_OK;
-    if (leaf->grad != home)
-        VLM_TRY(ctx->backend->copy(ctx->device, home, leaf->grad, vlmoe_tensor_bytes(x)));
-    x->grad = home;
+    if (leaf == x || !leaf->grad_is_set) return;
+    vlm_heap_stay(&tape->ctx->arena, leaf->grad);
+    x->grad = leaf->grad;
     x->grad_is_set = true;
-    return VLMOE_OK;
 }
 
 /* Record the segment again over leaf, seed its result, differentiate. */
@@ -69,8 +67,9 @@ static vlmoe_status segment_backward(vlmoe_tape *tape, vlm_node *node)
     vlmoe_tensor *x = node->input[0], *output = node->output;
     const vlmoe_tape outer = *tape;
     void *doutput = output->grad_is_set ? output->grad : NULL;
-    void *home = doutput ? doutput : vlm_tape_device(tape, vlmoe_tensor_bytes(x));
-    size_t mark = vlm_arena_mark(&ctx->arena);
+    uint64_t clock = ctx->arena.clock;
+    output->grad = NULL; /* the replay's result takes it over */
+    output->grad_is_set = false;
 
     tape->step = attr->step;
     tape->group = attr->group;
@@ -78,10 +77,10 @@ static vlmoe_status segment_backward(vlmoe_tape *tape, vlm_node *node)
     tape->replaying = true;
     tape->replay_floor = vlm_arena_mark(&ctx->host_arena);
     vlmoe_tensor *leaf = leaf_of(tape, x);
-    if (!home || !leaf) return tape->status;
+    if (!leaf) return tape->status;
     VLM_TRY(replay(tape, node, leaf, doutput));
-    VLM_TRY(return_gradient(tape, x, leaf, home));
-    vlm_arena_rewind(&ctx->arena, mark);
+    return_gradient(tape, x, leaf);
+    vlm_heap_give_since(&ctx->arena, clock);
 
     vlmoe_status status = tape->status;
     *tape = outer;
@@ -102,15 +101,32 @@ const vlm_op_def vlm_segment_op = {.name = "segment",
                                    .forward = not_recorded,
                                    .backward = segment_backward};
 
-/* Run fn with nothing kept but its result, which is brought to memory that stays. */
+/* The result in a block that outlives the run: its own, or a copy where it shares that of another tensor. */
+static vlmoe_tensor *lasting_result(vlmoe_tape *tape, const vlmoe_tensor *x, vlmoe_tensor *y)
+{
+    vlmoe_context *ctx = tape->ctx;
+    vlmoe_tensor *out = y;
+    if (y == x || !y->owns_data) {
+        out = vlm_tensor_new(tape, y->dtype, y->rank, y->dim);
+        if (!out) return NULL;
+        vlmoe_status status =
+            ctx->backend->copy(ctx->device, out->data, y->data, vlmoe_tensor_bytes(y));
+        if (status)
+            return vlm_poison(tape, status, "keeping a segment's result failed on device %s",
+                              ctx->backend->name);
+        out->wants_grad = y->wants_grad;
+    }
+    vlm_heap_stay(&ctx->arena, out->data);
+    return out;
+}
+
+/* Run fn with nothing kept but its result. */
 static vlmoe_tensor *first_run(vlmoe_tape *tape, vlm_segment_fn fn, const void *arg,
                                vlmoe_tensor *x)
 {
     vlmoe_context *ctx = tape->ctx;
     char want[VLM_SHAPE_TEXT], got[VLM_SHAPE_TEXT];
-    vlmoe_tensor *out = vlm_tensor_new(tape, x->dtype, x->rank, x->dim);
-    if (!out) return NULL;
-    size_t mark = vlm_arena_mark(&ctx->arena);
+    uint64_t clock = ctx->arena.clock;
     tape->segment_depth = 1;
     tape->recording = false;
     vlmoe_tensor *y = fn(tape, arg, x);
@@ -124,13 +140,8 @@ static vlmoe_tensor *first_run(vlmoe_tape *tape, vlm_segment_fn fn, const void *
                           "a segment made %s of %s from %s of %s, expected no change",
                           vlm_shape_text(y, got), vlm_dtype_name(y->dtype), vlm_shape_text(x, want),
                           vlm_dtype_name(x->dtype));
-    vlmoe_status status =
-        ctx->backend->copy(ctx->device, out->data, y->data, vlmoe_tensor_bytes(y));
-    if (status)
-        return vlm_poison(tape, status, "keeping a segment's result failed on device %s",
-                          ctx->backend->name);
-    out->wants_grad = y->wants_grad;
-    vlm_arena_rewind(&ctx->arena, mark);
+    vlmoe_tensor *out = lasting_result(tape, x, y);
+    if (out) vlm_heap_give_since(&ctx->arena, clock);
     return out;
 }
 
@@ -157,8 +168,12 @@ vlmoe_tensor *vlm_segment(vlmoe_tape *tape, bool enabled, vlm_segment_fn fn, con
     for (int i = attr->first_term; i < attr->end_term; i++)
         attr->terms_want_grad |= tape->terms[i].scalar->wants_grad;
     if (!out->wants_grad && !attr->terms_want_grad) return out;
-    *node =
-        (vlm_node){.op = &vlm_segment_op, .n_inputs = 1, .input = {x}, .output = out, .attr = attr};
+    *node = (vlm_node){.op = &vlm_segment_op,
+                       .n_inputs = 1,
+                       .input = {x},
+                       .output = out,
+                       .attr = attr,
+                       .reads = VLM_READS(0)};
     vlm_node_append(tape, node);
     return out;
 }

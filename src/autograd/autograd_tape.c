@@ -32,7 +32,7 @@ void vlmoe_tape_end(vlmoe_tape *tape)
     if (!tape) return;
     vlmoe_context *ctx = tape->ctx;
     ctx->tape = NULL;
-    vlm_arena_reset(&ctx->arena);
+    vlm_heap_reset(&ctx->arena);
     vlm_arena_rewind(&ctx->host_arena, 0); /* holds the tape itself */
 }
 
@@ -79,23 +79,17 @@ void *vlm_tape_host(vlmoe_tape *tape, size_t bytes)
 
 static void *arena_full(vlmoe_tape *tape, size_t bytes)
 {
-    const vlm_arena *arena = &tape->ctx->arena;
+    const vlm_heap *arena = &tape->ctx->arena;
     return vlm_poison(
         tape, VLMOE_E_NOMEM,
         "no room for %zu bytes: %zu of the %zu bytes of one recording (step_bytes) are in use",
-        bytes, arena->bottom + arena->top, arena->capacity);
+        bytes, arena->in_use, arena->capacity);
 }
 
 void *vlm_tape_device(vlmoe_tape *tape, size_t bytes)
 {
     if (tape->status) return NULL;
-    void *block = vlm_arena_take(&tape->ctx->arena, bytes);
-    return block ? block : arena_full(tape, bytes);
-}
-
-static void *device_top(vlmoe_tape *tape, size_t bytes)
-{
-    void *block = vlm_arena_take_top(&tape->ctx->arena, bytes);
+    void *block = vlm_heap_take(&tape->ctx->arena, bytes);
     return block ? block : arena_full(tape, bytes);
 }
 
@@ -116,7 +110,9 @@ static void *keep_new(vlmoe_tape *tape, size_t bytes)
 {
     struct vlm_kept *kept = vlm_tape_host(tape, sizeof *kept);
     if (!kept) return NULL;
-    *kept = (struct vlm_kept){.block = device_top(tape, bytes), .bytes = bytes};
+    *kept = (struct vlm_kept){.block = vlm_tape_device(tape, bytes), .bytes = bytes};
+    if (!kept->block) return NULL;
+    vlm_heap_stay(&tape->ctx->arena, kept->block);
     if (tape->kept_cursor) tape->kept_cursor->next = kept;
     else tape->kept = kept;
     tape->kept_cursor = kept;
@@ -153,6 +149,7 @@ vlmoe_tensor *vlm_tensor_new(vlmoe_tape *tape, vlmoe_dtype dtype, int rank, cons
     *t = (vlmoe_tensor){.ctx = tape->ctx, .dtype = dtype, .rank = rank};
     memcpy(t->dim, dim, (size_t)rank * sizeof *dim);
     t->data = vlm_tape_device(tape, bytes);
+    t->owns_data = true;
     return t->data ? t : NULL;
 }
 
@@ -171,6 +168,7 @@ vlmoe_tensor *vlm_rows_view(vlmoe_tape *tape, vlmoe_tensor *x, int64_t begin, in
     t->data = (char *)x->data + (size_t)(begin * vlm_cols(x)) * vlm_dtype_bytes(x->dtype);
     t->base = x->base ? x->base : x; /* views of views lie on the same base */
     t->base_row = x->base_row + begin;
+    t->base->has_views = true;
     return t;
 }
 
@@ -181,6 +179,7 @@ bool vlm_keeps_for_backward(const vlmoe_tape *tape, const vlm_node *node)
 
 void vlm_node_append(vlmoe_tape *tape, vlm_node *node)
 {
+    vlm_life_begin(tape, node);
     node->where = tape->where;
     node->previous = tape->last;
     tape->last = node;
@@ -218,7 +217,11 @@ static vlm_node *new_node(vlmoe_tape *tape, const vlm_op_def *op, const void *at
     if (tape->status) return NULL;
     if (copy) memcpy(copy, attr, attr_bytes);
     output->ctx = tape->ctx;
-    *node = (vlm_node){.op = op, .output = output, .attr = copy};
+    *node = (vlm_node){.op = op,
+                       .output = output,
+                       .attr = copy,
+                       .reads = op->reads,
+                       .can_remake = op->remake != NULL};
     return node;
 }
 
@@ -229,9 +232,12 @@ static vlmoe_status take_output(vlmoe_tape *tape, vlmoe_tensor *output)
     if (!vlm_shape_count(output->rank, output->dim, &count) ||
         !vlm_mul_size((size_t)count, vlm_dtype_bytes(output->dtype), &bytes))
         return vlm_fail(&tape->ctx->error, VLMOE_E_SHAPE, "the result has too many elements");
-    if (!output->data)
-        output->data = vlm_tape_device(tape, bytes); /* some results lie in kept memory already */
-    return tape->status;
+    if (output->data) return tape->status; /* some results lie in kept memory already */
+    output->data = vlm_tape_device(tape, bytes);
+    output->owns_data = true;
+    if (!output->data || !tape->is_watched) return tape->status;
+    /* rows that an operation leaves undefined must not look like its result */
+    return tape->ctx->backend->zero(tape->ctx->device, output->data, bytes);
 }
 
 /* The op has told what is wrong; say which op and where. */
@@ -276,9 +282,11 @@ vlmoe_tensor *vlm_record(vlmoe_tape *tape, const vlm_op_def *op, int n_inputs,
     if (!node || !set_inputs(tape, node, n_inputs, inputs, optional_mask)) return NULL;
     vlmoe_status status = run_forward(tape, node);
     if (status) return op_failed(tape, node, status);
+    if (tape->is_watched) vlm_watch(tape, node);
     if (!op->differentiable) node->output->wants_grad = false;
-    if (!node->output->wants_grad) return node->output;
-    for (int i = 0; i < n_inputs; i++) vlm_count_use(tape, inputs[i]);
-    if (tape->recording) vlm_node_append(tape, node);
+    if (node->output->wants_grad)
+        for (int i = 0; i < n_inputs; i++) vlm_count_use(tape, inputs[i]);
+    if (node->output->wants_grad && tape->recording) vlm_node_append(tape, node);
+    else vlm_life_forget(tape, node);
     return node->output;
 }

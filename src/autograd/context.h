@@ -4,6 +4,7 @@
 
 #include "backend.h"
 #include "base_arena.h"
+#include "base_heap.h"
 #include "base_spans.h"
 #include "tensor.h"
 #include "vlmoe/context.h"
@@ -49,7 +50,7 @@ struct vlmoe_context {
     vlm_log log;
     vlmoe_error error;
     size_t step_bytes;
-    vlm_arena arena;         /* one recording's activations */
+    vlm_heap arena;          /* one recording's activations */
     void *arena_memory;
     vlm_param **params;      /* [n_params] in order of creation */
     int64_t n_params;

@@ -16,17 +16,24 @@ typedef struct vlm_node {
     void *saved[VLM_MAX_SAVED];  /* device memory for backward */
     struct vlm_node *previous;   /* of the same recording */
     const char *where;           /* place in the model when it was recorded, for messages; see vlm_tape_where */
+    unsigned reads;              /* whose data backward reads: bit i = input i, VLM_READS_OUTPUT. From ops.def; forward may clear bits */
+    bool can_remake;             /* op->remake would work. From ops.def; forward may clear it */
 } vlm_node;
+#define VLM_READS(i) (1u << (i))
+#define VLM_READS_OUTPUT (1u << 31)
 
 /* infer:    check inputs, set the output's dtype and shape (node->output is allocated after it); touches no data.
  * forward:  fill the output; keep what backward needs in node->saved.
- * backward: add to the gradient of each input that wants one, through vlm_grad_*. May read inputs, output and saved. */
+ * backward: add to the gradient of each input that wants one, through vlm_grad_*. May read saved, and the data that node->reads names.
+ * remake:   fill the output again, at less cost than a product, from saved and the inputs that node->reads names. NULL = never. */
 typedef struct vlm_op_def {
     const char *name;
     int differentiable; /* 0: backward is INTERNAL, the reason stands in ops.def */
     vlmoe_status (*infer)(vlmoe_tape *tape, vlm_node *node);
     vlmoe_status (*forward)(vlmoe_tape *tape, vlm_node *node);
     vlmoe_status (*backward)(vlmoe_tape *tape, vlm_node *node);
+    vlmoe_status (*remake)(vlmoe_tape *tape, vlm_node *node);
+    unsigned reads;
 } vlm_op_def;
 
 typedef struct vlm_loss_term {
@@ -45,7 +52,10 @@ struct vlmoe_tape {
     bool replaying;        /* a segment is being run again: uses, terms and kept results are not made anew */
     int segment_depth;
     bool did_backward;
+    bool is_watched;       /* look at each output for numbers that are not finite; bad_where is the first place */
+    const char *bad_where, *bad_op;
     vlm_node *last;
+    vlm_node *differentiated; /* whose backward runs now */
     vlm_loss_term *terms;
     int n_terms, capacity_terms;
     int n_terms_seen;      /* cursor of a replay */
@@ -66,9 +76,10 @@ void *vlm_poison(vlmoe_tape *tape, vlmoe_status status, const char *format, ...)
 bool vlm_keeps_for_backward(const vlmoe_tape *tape, const vlm_node *node);
 
 /* Memory of the recording. Host blocks (zeroed) and device blocks live until the tape ends (device blocks taken inside a segment's run until
- * that run ends). Kept device blocks (top of the arena) outlive segments. NULL = none left, and the tape is poisoned. */
+ * that run ends), or until they are given back. Kept device blocks outlive segments. NULL = none left, and the tape is poisoned. */
 void *vlm_tape_host(vlmoe_tape *tape, size_t bytes);
 void *vlm_tape_device(vlmoe_tape *tape, size_t bytes);
+void vlm_tape_give(vlmoe_tape *tape, const void *block); /* a device block before its time; NULL allowed */
 void *vlm_tape_upload(vlmoe_tape *tape, const void *host, size_t bytes); /* a device block with this content */
 /* In a segment's first run: a new kept block (*is_new = true). When that segment is run again: the same block (*is_new = false), so
  * that decisions made once are read back, not made again. Outside segments: a plain device block, *is_new = true. */
@@ -76,6 +87,12 @@ void *vlm_keep(vlmoe_tape *tape, size_t bytes, bool *is_new);
 
 /* A bare activation tensor (no node): shape, dtype, fresh device memory. */
 vlmoe_tensor *vlm_tensor_new(vlmoe_tape *tape, vlmoe_dtype dtype, int rank, const int64_t *dim);
+/* The caller's forward pass reads t no more. Its data is given back as soon as no backward needs it: now, or when the last node that
+ * reads it has been passed; now as well where its maker can remake it then. Parameters, views, kept memory and NULL are left alone. */
+void vlm_tape_release(vlmoe_tape *tape, vlmoe_tensor *t);
+/* For a backward that reads t's data for the last time: the block itself, to be overwritten, e.g. by t's gradient. NULL where someone
+ * may still read it. */
+void *vlm_tape_reuse(vlmoe_tape *tape, vlmoe_tensor *t);
 /* Rows begin .. begin+count-1 of x as a tensor [count, cols] that shares data and gradient with x; nothing is recorded. */
 vlmoe_tensor *vlm_rows_view(vlmoe_tape *tape, vlmoe_tensor *x, int64_t begin, int64_t count);
 
@@ -87,7 +104,7 @@ const void *vlm_grad_of(const vlmoe_tensor *t); /* gradient of a node's output; 
 /* Add a block of t's shape, of this float type, to t's gradient; the block stays the caller's. Nothing happens when t wants none. */
 vlmoe_status vlm_grad_add(vlmoe_tape *tape, vlmoe_tensor *t, const void *block, vlmoe_dtype dtype);
 /* Let t take over this whole gradient block (same dtype and size, written by the caller and not used again) instead of copying;
- * adds when t already has one, or is a view or a parameter. */
+ * adds when t already has one, or is a view or a parameter, and gives the block back. */
 vlmoe_status vlm_grad_give(vlmoe_tape *tape, vlmoe_tensor *t, void *block);
 
 /* Run fn(tape, arg, x) keeping only x; backward runs it again. Output has x's dtype and shape. arg must live as long as the tape.
@@ -97,6 +114,10 @@ vlmoe_tensor *vlm_segment(vlmoe_tape *tape, bool enabled, vlm_segment_fn fn, con
 
 /* Place in the run. Default 0, 0. */
 void vlm_tape_place(vlmoe_tape *tape, int64_t step, int64_t group);
+/* Look at every output from now on; the first that is not finite is named "OP in PLACE" in text (true) or there is none (false).
+ * Costs a pass over each output: for a recording that is made again to find out. */
+void vlm_tape_watch(vlmoe_tape *tape);
+bool vlm_tape_first_bad(const vlmoe_tape *tape, char *text, size_t bytes);
 /* Name of the present place ("blocks.3.ffn_v"); kept by pointer in nodes and used in error texts. */
 void vlm_tape_where(vlmoe_tape *tape, const char *where);
 

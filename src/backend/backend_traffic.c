@@ -42,6 +42,7 @@ TRAFFIC(linear_dx, N_OF(a->M, a->N) * size_of(a->dtype) +
 TRAFFIC(linear_dw, (given(a->dw) * N_OF(a->M, a->K) + N_OF(a->M, a->N)) * size_of(a->dtype) +
                        (given(a->dw) * N_OF(a->N, a->K) + given(a->db) * (double)a->N) *
                            (double)a->G * w * rewritten(a->accumulate))
+TRAFFIC(act_fwd, 2.0 * (double)a->n * size_of(a->dtype))
 TRAFFIC(act_bwd, 3.0 * (double)a->n * size_of(a->dtype))
 
 TRAFFIC(layer_norm_fwd,

@@ -76,6 +76,14 @@ static vlmoe_tensor *run_sparse(vlmoe_tape *tape, const vlm_mome_plan *plan,
     return h;
 }
 
+/* Dropout of a branch's result. */
+static vlmoe_tensor *drop(vlmoe_tape *tape, const vlm_mome *model, vlmoe_tensor *y, uint64_t site)
+{
+    vlmoe_tensor *out = vlm_mome_dropout(tape, model, y, site);
+    if (out != y) vlm_tape_release(tape, y);
+    return out;
+}
+
 static vlmoe_tensor *run_ffn(vlmoe_tape *tape, const vlm_mome_call *call, const run *r,
                              vlmoe_tensor *x)
 {
@@ -85,10 +93,12 @@ static vlmoe_tensor *run_ffn(vlmoe_tape *tape, const vlm_mome_call *call, const 
     vlm_tape_where(tape, block->where_ffn[r->modality]);
     vlmoe_tensor *h = vlm_rows_view(tape, x, r->begin, r->count);
     h = vlmoe_layer_norm(tape, h, norm->gain, norm->bias, norm->eps, tape->ctx->compute);
+    vlmoe_tensor *y;
     if (r->modality != VLM_MOD_VL && block->is_sparse[r->modality])
-        h = run_sparse(tape, call->plan, &block->moe[r->modality], r, h);
-    else h = vlm_ffn_run(tape, &block->ffn[r->modality], h);
-    return vlm_mome_dropout(tape, model, h, dropout_site(call->block, 1 + r->modality));
+        y = run_sparse(tape, call->plan, &block->moe[r->modality], r, h);
+    else y = vlm_ffn_run(tape, &block->ffn[r->modality], h);
+    vlm_tape_release(tape, h);
+    return drop(tape, model, y, dropout_site(call->block, 1 + r->modality));
 }
 
 vlmoe_tensor *vlm_mome_block_run(vlmoe_tape *tape, const void *arg, vlmoe_tensor *x)
@@ -99,11 +109,13 @@ vlmoe_tensor *vlm_mome_block_run(vlmoe_tape *tape, const void *arg, vlmoe_tensor
     vlm_tape_where(tape, block->where_attention);
     vlmoe_tensor *h = vlmoe_layer_norm(tape, x, block->norm1.gain, block->norm1.bias,
                                        block->norm1.eps, tape->ctx->compute);
-    h = vlm_attention_run(tape, &block->attention, h, &plan->layout);
-    h = vlm_mome_dropout(tape, plan->model, h, dropout_site(call->block, 0));
+    vlmoe_tensor *y = vlm_attention_run(tape, &block->attention, h, &plan->layout);
+    vlm_tape_release(tape, h);
+    y = drop(tape, plan->model, y, dropout_site(call->block, 0));
     vlm_residual_part whole = {
-        .y = h, .begin = 0, .d_row_scale = row_scale(tape, plan, call->block, 0)};
+        .y = y, .begin = 0, .d_row_scale = row_scale(tape, plan, call->block, 0)};
     x = vlm_residual(tape, x, 1, &whole, block->scale1);
+    vlm_tape_release(tape, y);
     if (!x) return NULL;
 
     run runs[VLM_N_MODS];
@@ -113,5 +125,8 @@ vlmoe_tensor *vlm_mome_block_run(vlmoe_tape *tape, const void *arg, vlmoe_tensor
         parts[i] = (vlm_residual_part){.y = run_ffn(tape, call, &runs[i], x),
                                        .begin = runs[i].begin,
                                        .d_row_scale = row_scale(tape, plan, call->block, 1)};
-    return vlm_residual(tape, x, n, parts, block->scale2);
+    vlmoe_tensor *out = vlm_residual(tape, x, n, parts, block->scale2);
+    for (int i = 0; i < n; i++) vlm_tape_release(tape, parts[i].y);
+    vlm_tape_release(tape, x);
+    return out;
 }

@@ -45,7 +45,9 @@ static vlmoe_tensor *project_patches(vlmoe_tape *tape, const vlm_mome_plan *plan
     vlmoe_tensor *x =
         vlm_patch_vectors(tape, tape->ctx->compute, plan->in.n_images + plan->in.n_pairs,
                           plan->in.pixels, &model->picture);
-    return vlm_linear(tape, x, model->patch.weight, model->patch.bias, &opts);
+    vlmoe_tensor *out = vlm_linear(tape, x, model->patch.weight, model->patch.bias, &opts);
+    vlm_tape_release(tape, x);
+    return out;
 }
 
 vlmoe_tensor *vlm_mome_embed(vlmoe_tape *tape, const vlm_mome_plan *plan)
@@ -72,7 +74,9 @@ vlmoe_tensor *vlm_mome_embed(vlmoe_tape *tape, const vlm_mome_plan *plan)
         if (!d_index[n_tables]) return NULL;
         n_tables++;
     }
-    return vlm_gather_sum(tape, n_tables, table, d_index, n, tape->ctx->wide);
+    vlmoe_tensor *x = vlm_gather_sum(tape, n_tables, table, d_index, n, tape->ctx->wide);
+    vlm_tape_release(tape, patches);
+    return x;
 }
 
 vlmoe_tensor *vlm_mome_dropout(vlmoe_tape *tape, const vlm_mome *model, vlmoe_tensor *x,
@@ -89,7 +93,9 @@ static vlmoe_tensor *run_blocks(vlmoe_tape *tape, const vlm_mome_plan *plan, boo
     if (!calls) return NULL;
     for (int64_t l = 0; l < layers; l++) {
         calls[l] = (vlm_mome_call){.plan = plan, .block = l};
-        x = vlm_segment(tape, recompute, vlm_mome_block_run, &calls[l], x);
+        vlmoe_tensor *y = vlm_segment(tape, recompute, vlm_mome_block_run, &calls[l], x);
+        vlm_tape_release(tape, x);
+        x = y;
     }
     return x;
 }
@@ -106,11 +112,13 @@ void vlm_mome_encode(vlmoe_tape *tape, const vlm_mome *model, const vlm_mome_inp
     if (!out->routings) return;
     plan->out = out;
 
-    vlmoe_tensor *x = vlm_mome_embed(tape, plan);
-    x = vlm_mome_dropout(tape, model, x, 0);
+    vlmoe_tensor *embedded = vlm_mome_embed(tape, plan);
+    vlmoe_tensor *x = vlm_mome_dropout(tape, model, embedded, 0);
+    if (x != embedded) vlm_tape_release(tape, embedded);
     x = run_blocks(tape, plan, recompute, x);
     vlm_tape_where(tape, "norm");
     out->hidden = vlmoe_layer_norm(tape, x, model->norm.gain, model->norm.bias, model->norm.eps,
                                    tape->ctx->wide);
+    vlm_tape_release(tape, x);
     plan->out = NULL; /* backward runs segments again when *out may be gone */
 }

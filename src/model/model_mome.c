@@ -203,11 +203,16 @@ vlmoe_tensor *vlm_mome_word_logits(vlmoe_tape *tape, const vlm_mome *model, vlmo
     vlm_linear_opts opts = {.act = VLMOE_ACT_GELU, .out_dtype = ct};
     vlm_tape_where(tape, "word_head");
     x = vlmoe_cast(tape, x, ct);
-    x = vlm_linear(tape, x, model->word_dense.weight, model->word_dense.bias, &opts);
-    x = vlmoe_layer_norm(tape, x, model->word_norm.gain, model->word_norm.bias,
-                         model->word_norm.eps, ct);
+    vlmoe_tensor *dense =
+        vlm_linear(tape, x, model->word_dense.weight, model->word_dense.bias, &opts);
+    vlmoe_tensor *normed = vlmoe_layer_norm(tape, dense, model->word_norm.gain,
+                                            model->word_norm.bias, model->word_norm.eps, ct);
+    vlm_tape_release(tape, dense);
     opts = (vlm_linear_opts){.act = VLMOE_ACT_NONE, .out_dtype = tape->ctx->wide};
-    return vlm_linear(tape, x, model->word_decoder.weight, model->word_decoder.bias, &opts);
+    vlmoe_tensor *logits =
+        vlm_linear(tape, normed, model->word_decoder.weight, model->word_decoder.bias, &opts);
+    vlm_tape_release(tape, normed);
+    return logits;
 }
 
 vlmoe_tensor *vlm_mome_code_logits(vlmoe_tape *tape, const vlm_mome *model, vlmoe_tensor *x)

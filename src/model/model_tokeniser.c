@@ -125,13 +125,19 @@ static vlmoe_tensor *run_block(vlmoe_tape *tape, const vlm_plain_block *block, v
     vlmoe_tensor *h =
         vlmoe_layer_norm(tape, x, block->norm1.gain, block->norm1.bias, block->norm1.eps, ct);
     vlm_residual_part part = {.y = vlm_attention_run(tape, &block->attention, h, layout)};
-    x = vlm_residual(tape, x, 1, &part, NULL);
-    h = vlmoe_layer_norm(tape, x, block->norm2.gain, block->norm2.bias, block->norm2.eps, ct);
+    vlm_tape_release(tape, h);
+    vlmoe_tensor *middle = vlm_residual(tape, x, 1, &part, NULL);
+    vlm_tape_release(tape, part.y);
+    h = vlmoe_layer_norm(tape, middle, block->norm2.gain, block->norm2.bias, block->norm2.eps, ct);
     part.y = vlm_ffn_run(tape, &block->ffn, h);
-    return vlm_residual(tape, x, 1, &part, NULL);
+    vlm_tape_release(tape, h);
+    vlmoe_tensor *out = vlm_residual(tape, middle, 1, &part, NULL);
+    vlm_tape_release(tape, part.y);
+    vlm_tape_release(tape, middle);
+    return out;
 }
 
-/* x [n P, D] wide + position, through blocks and a norm; result in the compute type. */
+/* x [n P, D] wide + position, through blocks and a norm; result in the compute type. Releases x. */
 static vlmoe_tensor *run_stack(vlmoe_tape *tape, const vlm_tokeniser *m, int64_t n, vlmoe_tensor *x,
                                bool decoder)
 {
@@ -148,18 +154,31 @@ static vlmoe_tensor *run_stack(vlmoe_tape *tape, const vlm_tokeniser *m, int64_t
     const int32_t *d_index[2] = {vlm_tape_upload(tape, index, (size_t)rows * sizeof *index),
                                  vlm_tape_upload(tape, index + rows, (size_t)rows * sizeof *index)};
     if (!d_index[0] || !d_index[1]) return NULL;
-    x = vlm_gather_sum(tape, 2, (vlmoe_tensor *[]){x, m->position}, d_index, rows, tape->ctx->wide);
-    for (int64_t l = 0; l < n_blocks; l++) x = run_block(tape, &blocks[l], x, &layout);
-    return vlmoe_layer_norm(tape, x, norm->gain, norm->bias, norm->eps, tape->ctx->compute);
+    vlmoe_tensor *placed =
+        vlm_gather_sum(tape, 2, (vlmoe_tensor *[]){x, m->position}, d_index, rows, tape->ctx->wide);
+    vlm_tape_release(tape, x);
+    x = placed;
+    for (int64_t l = 0; l < n_blocks; l++) {
+        vlmoe_tensor *y = run_block(tape, &blocks[l], x, &layout);
+        vlm_tape_release(tape, x);
+        x = y;
+    }
+    vlmoe_tensor *out =
+        vlmoe_layer_norm(tape, x, norm->gain, norm->bias, norm->eps, tape->ctx->compute);
+    vlm_tape_release(tape, x);
+    return out;
 }
 
-/* Two linear layers with tanh between; result wide. */
+/* Two linear layers with tanh between; result wide. Releases x. */
 static vlmoe_tensor *run_pair(vlmoe_tape *tape, const vlm_linear_layer layer[2], vlmoe_tensor *x)
 {
     vlm_linear_opts opts = {.act = VLMOE_ACT_TANH, .out_dtype = tape->ctx->compute};
-    x = vlm_linear(tape, x, layer[0].weight, layer[0].bias, &opts);
+    vlmoe_tensor *middle = vlm_linear(tape, x, layer[0].weight, layer[0].bias, &opts);
+    vlm_tape_release(tape, x);
     opts = (vlm_linear_opts){.act = VLMOE_ACT_NONE, .out_dtype = tape->ctx->wide};
-    return vlm_linear(tape, x, layer[1].weight, layer[1].bias, &opts);
+    vlmoe_tensor *out = vlm_linear(tape, middle, layer[1].weight, layer[1].bias, &opts);
+    vlm_tape_release(tape, middle);
+    return out;
 }
 
 vlmoe_tensor *vlm_tokeniser_features(vlmoe_tape *tape, const vlm_tokeniser *model, int64_t n,
@@ -168,10 +187,12 @@ vlmoe_tensor *vlm_tokeniser_features(vlmoe_tape *tape, const vlm_tokeniser *mode
     vlm_linear_opts opts = {.act = VLMOE_ACT_NONE, .out_dtype = tape->ctx->wide};
     vlm_tape_where(tape, "image tokeniser, encoder");
     vlmoe_tensor *x = vlm_patch_vectors(tape, tape->ctx->compute, n, pixels, &model->picture);
-    x = vlm_linear(tape, x, model->patch.weight, model->patch.bias, &opts);
-    x = run_stack(tape, model, n, x, false);
-    x = run_pair(tape, model->to_code, x);
-    return vlm_l2_norm(tape, x, 1e-12);
+    vlmoe_tensor *patches = vlm_linear(tape, x, model->patch.weight, model->patch.bias, &opts);
+    vlm_tape_release(tape, x);
+    x = run_pair(tape, model->to_code, run_stack(tape, model, n, patches, false));
+    vlmoe_tensor *z = vlm_l2_norm(tape, x, 1e-12);
+    vlm_tape_release(tape, x);
+    return z;
 }
 
 vlmoe_tensor *vlm_tokeniser_regress(vlmoe_tape *tape, const vlm_tokeniser *model, int64_t n,

@@ -18,6 +18,10 @@ vlmoe_tensor *vlm_attention_run(vlmoe_tape *tape, const vlm_attention_layer *lay
     vlmoe_tensor *bias = spread_bias(tape, layer->qkv_bias);
     if (!h || !bias) return NULL;
     vlmoe_tensor *qkv = vlm_linear(tape, h, layer->qkv_weight, bias, &opts);
+    vlm_tape_release(tape, bias);
     vlmoe_tensor *mixed = vlm_attention_packed(tape, qkv, layer->heads, layout);
-    return vlm_linear(tape, mixed, layer->proj.weight, layer->proj.bias, &opts);
+    vlm_tape_release(tape, qkv);
+    vlmoe_tensor *out = vlm_linear(tape, mixed, layer->proj.weight, layer->proj.bias, &opts);
+    vlm_tape_release(tape, mixed);
+    return out;
 }

@@ -4,12 +4,14 @@
 vlmoe_tensor *vlm_ffn_run(vlmoe_tape *tape, const vlm_ffn_layer *layer, vlmoe_tensor *h)
 {
     vlm_linear_opts opts = {.act = VLMOE_ACT_GELU, .out_dtype = tape->ctx->compute};
-    h = vlm_linear(tape, h, layer->fc1.weight, layer->fc1.bias, &opts);
+    vlmoe_tensor *hidden = vlm_linear(tape, h, layer->fc1.weight, layer->fc1.bias, &opts);
     opts.act = VLMOE_ACT_NONE;
-    return vlm_linear(tape, h, layer->fc2.weight, layer->fc2.bias, &opts);
+    vlmoe_tensor *out = vlm_linear(tape, hidden, layer->fc2.weight, layer->fc2.bias, &opts);
+    vlm_tape_release(tape, hidden);
+    return out;
 }
 
-/* Rows laid out expert by expert [T K, D] through each expert's own two products. */
+/* Rows laid out expert by expert [T K, D] through each expert's own two products. Releases them. */
 static vlmoe_tensor *experts_run(vlmoe_tape *tape, const vlm_moe_layer *layer, vlmoe_tensor *rows,
                                  const vlm_routing *routing)
 {
@@ -17,9 +19,12 @@ static vlmoe_tensor *experts_run(vlmoe_tape *tape, const vlm_moe_layer *layer, v
                             .out_dtype = tape->ctx->compute,
                             .n_groups = layer->policy.E,
                             .d_offset = routing->d_expert_offset};
-    rows = vlm_linear(tape, rows, layer->fc1.weight, layer->fc1.bias, &opts);
+    vlmoe_tensor *hidden = vlm_linear(tape, rows, layer->fc1.weight, layer->fc1.bias, &opts);
+    vlm_tape_release(tape, rows);
     opts.act = VLMOE_ACT_NONE;
-    return vlm_linear(tape, rows, layer->fc2.weight, layer->fc2.bias, &opts);
+    vlmoe_tensor *out = vlm_linear(tape, hidden, layer->fc2.weight, layer->fc2.bias, &opts);
+    vlm_tape_release(tape, hidden);
+    return out;
 }
 
 vlmoe_tensor *vlm_moe_run(vlmoe_tape *tape, const vlm_moe_layer *layer, vlmoe_tensor *h,
@@ -40,9 +45,12 @@ vlmoe_tensor *vlm_moe_run(vlmoe_tape *tape, const vlm_moe_layer *layer, vlmoe_te
     if (!weight) return NULL;
     vlmoe_loss_add(tape, vlm_router_losses(tape, logits, &policy, decided), 1.0);
 
-    vlmoe_tensor *rows = vlm_dispatch(tape, h, decided);
-    rows = experts_run(tape, layer, rows, decided);
+    if (wide != h) vlm_tape_release(tape, wide);
+    vlm_tape_release(tape, logits);
+
+    vlmoe_tensor *rows = experts_run(tape, layer, vlm_dispatch(tape, h, decided), decided);
     vlmoe_tensor *y = vlm_combine(tape, rows, weight, decided);
+    vlm_tape_release(tape, rows);
     if (routing && y) *routing = decided;
     return y;
 }

@@ -36,6 +36,8 @@ typedef struct vlm_masked {
  * part = weight * mean nll over its masked positions. */
 void vlm_masked_record(vlmoe_tape *tape, const vlm_mome *model, const vlmoe_config *config,
                        const vlm_group *group, const int32_t *codes, vlm_masked *out);
+/* Nobody reads the logits any more: backward may overwrite them with their gradients. */
+void vlm_masked_release(vlmoe_tape *tape, vlm_masked *masked);
 /* After the forward (waits for the device). */
 vlmoe_status vlm_masked_metrics(vlmoe_tape *tape, const vlm_masked *masked, vlm_part_metrics *out);
 

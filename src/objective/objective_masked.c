@@ -130,6 +130,7 @@ static vlmoe_tensor *record_head(vlmoe_tape *tape, const vlm_mome *model,
     if (!d_row || !d_target || !d_weight) return NULL;
     vlmoe_tensor *x = vlm_gather_sum(tape, 1, &hidden, &d_row, h->n, tape->ctx->compute);
     vlmoe_tensor *logits = h->run(tape, model, x);
+    vlm_tape_release(tape, x);
     if (!logits || !check_targets(tape, h, vlm_cols(logits))) return NULL;
     vlmoe_loss_add(tape, vlm_cross_entropy_rows(tape, logits, d_target, d_weight, result), 1.0);
     return logits;
@@ -158,6 +159,13 @@ void vlm_masked_record(vlmoe_tape *tape, const vlm_mome *model, const vlmoe_conf
         out->word_logits = record_head(tape, model, config, &words, out->model.hidden, &out->word);
     if (image.n)
         out->code_logits = record_head(tape, model, config, &image, out->model.hidden, &out->code);
+}
+
+void vlm_masked_release(vlmoe_tape *tape, vlm_masked *masked)
+{
+    vlm_tape_release(tape, masked->word_logits);
+    vlm_tape_release(tape, masked->code_logits);
+    vlm_tape_release(tape, masked->model.hidden);
 }
 
 /* Sums of one head's rows into their parts. */

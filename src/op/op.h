@@ -6,18 +6,19 @@
 #include "tape.h"
 #include "vlmoe/ops.h"
 
-#define VLM_OP(name, differentiable, cases) VLM_OP_##name,
+#define VLM_OP(name, differentiable, reads, remake, cases) VLM_OP_##name,
 enum vlm_op_id {
 #include "ops.def"
     VLM_OP_COUNT
 };
 #undef VLM_OP
-#define VLM_OP(name, differentiable, cases)                              \
+#define VLM_OP(name, differentiable, reads, remake, cases)               \
     vlmoe_status vlm_##name##_infer(vlmoe_tape *tape, vlm_node *node);   \
     vlmoe_status vlm_##name##_forward(vlmoe_tape *tape, vlm_node *node); \
     vlmoe_status vlm_##name##_backward(vlmoe_tape *tape, vlm_node *node);
 #include "ops.def"
 #undef VLM_OP
+vlmoe_status vlm_linear_remake(vlmoe_tape *tape, vlm_node *node); /* the activation of what was saved before it */
 extern const vlm_op_def vlm_ops[VLM_OP_COUNT];
 
 /* Linear layer, or with n_groups > 0 one product per group of rows: w [G, out, in], b [G, out] or NULL, d_offset [G + 1] as in vlmk.h.

@@ -56,12 +56,12 @@ vlmoe_status vlm_gather_sum_forward(vlmoe_tape *tape, vlm_node *node)
     vlmoe_dtype wide = tape->ctx->wide;
     if (node->n_inputs == 1 || out->dtype == wide)
         return gather_all(tape, node, out->data, out->dtype);
-    size_t mark = vlm_arena_mark(&tape->ctx->arena); /* summed in wide, rounded once */
+    /* summed in wide, rounded once */
     void *sum = vlm_tape_device(tape, vlm_wide_bytes(tape, vlm_count(out)));
     if (!sum) return tape->status;
     VLM_TRY(gather_all(tape, node, sum, wide));
     VLM_TRY(vlm_op_convert(tape, vlm_count(out), sum, wide, out->data, out->dtype));
-    vlm_arena_rewind(&tape->ctx->arena, mark);
+    vlm_tape_give(tape, sum);
     return VLMOE_OK;
 }
 

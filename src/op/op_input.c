@@ -5,12 +5,10 @@
 /* F32 data of the host in another float type: by way of a block that is given back at once. */
 static vlmoe_status fill_converted(vlmoe_tape *tape, vlmoe_tensor *out, const void *host)
 {
-    vlm_arena *arena = &tape->ctx->arena;
-    size_t mark = vlm_arena_mark(arena);
     const void *block = vlm_tape_upload(tape, host, (size_t)vlm_count(out) * sizeof(float));
     if (!block) return tape->status;
     VLM_TRY(vlm_op_convert(tape, vlm_count(out), block, VLMOE_F32, out->data, out->dtype));
-    vlm_arena_rewind(arena, mark);
+    vlm_tape_give(tape, block);
     return VLMOE_OK;
 }
 

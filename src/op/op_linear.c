@@ -50,6 +50,7 @@ vlmoe_status vlm_linear_forward(vlmoe_tape *tape, vlm_node *node)
         node->saved[0] = vlm_tape_device(tape, (size_t)vlm_count(y) * vlm_dtype_bytes(x->dtype));
         if (!node->saved[0]) return tape->status;
     }
+    node->can_remake = node->saved[0] && y->dtype == x->dtype;
     const vlmk_linear_fwd_args args = {.dtype = x->dtype,
                                        .y_dtype = y->dtype,
                                        .act = opts->act,
@@ -66,24 +67,33 @@ vlmoe_status vlm_linear_forward(vlmoe_tape *tape, vlm_node *node)
     return VLM_KERNEL(tape->ctx, linear_fwd, &args);
 }
 
-/* The gradient before the activation, in x's type: dy itself where nothing is to be done. Temporary memory. */
-static const void *gradient_before_act(vlmoe_tape *tape, const vlm_node *node)
+vlmoe_status vlm_linear_remake(vlmoe_tape *tape, vlm_node *node)
+{
+    const vlm_linear_opts *opts = node->attr;
+    const vlmoe_tensor *y = node->output;
+    const vlmk_act_fwd_args args = {.dtype = y->dtype,
+                                    .act = opts->act,
+                                    .n = vlm_count(y),
+                                    .pre = node->saved[0],
+                                    .y = y->data};
+    return VLM_KERNEL(tape->ctx, act_fwd, &args);
+}
+
+/* The gradient before the activation, in x's type: in the block of the output's gradient where types agree, else in a new one. */
+static void *gradient_before_act(vlmoe_tape *tape, const vlm_node *node)
 {
     const vlm_linear_opts *opts = node->attr;
     const vlmoe_tensor *x = node->input[0], *y = node->output;
     int64_t n = vlm_count(y);
-    const void *dy = vlm_grad_of(y);
-    if (y->dtype == x->dtype && !opts->act) return dy;
-    void *out = vlm_tape_device(tape, (size_t)n * vlm_dtype_bytes(x->dtype));
-    if (!out) return NULL;
+    void *dy = y->grad;
     if (y->dtype != x->dtype) {
-        if (vlm_op_convert(tape, n, dy, y->dtype, out, x->dtype)) return NULL;
-        dy = out;
+        dy = vlm_tape_device(tape, (size_t)n * vlm_dtype_bytes(x->dtype));
+        if (!dy || vlm_op_convert(tape, n, y->grad, y->dtype, dy, x->dtype)) return NULL;
     }
-    if (!opts->act) return out;
+    if (!opts->act) return dy;
     const vlmk_act_bwd_args args = {
-        .dtype = x->dtype, .act = opts->act, .n = n, .pre = node->saved[0], .dy = dy, .dpre = out};
-    return VLM_KERNEL(tape->ctx, act_bwd, &args) ? NULL : out;
+        .dtype = x->dtype, .act = opts->act, .n = n, .pre = node->saved[0], .dy = dy, .dpre = dy};
+    return VLM_KERNEL(tape->ctx, act_bwd, &args) ? NULL : dy;
 }
 
 /* dw and db share the kernel's accumulate: two calls where they differ. */
@@ -111,8 +121,7 @@ vlmoe_status vlm_linear_backward(vlmoe_tape *tape, vlm_node *node)
     int add_x, add_w, add_b;
     void *dw = vlm_grad_in(tape, w, &add_w), *db = vlm_grad_in(tape, node->input[2], &add_b),
          *dx = vlm_grad_in(tape, x, &add_x);
-    size_t mark = vlm_arena_mark(&tape->ctx->arena);
-    const void *dy = gradient_before_act(tape, node);
+    void *dy = gradient_before_act(tape, node);
     if (!dy) return tape->status ? tape->status : tape->ctx->error.status;
     if (dx) {
         const vlmk_linear_dx_args args = {.dtype = x->dtype,
@@ -139,7 +148,7 @@ vlmoe_status vlm_linear_backward(vlmoe_tape *tape, vlm_node *node)
                                       .dw = dw,
                                       .db = db};
     VLM_TRY(run_dw(tape, args, add_w, add_b));
-    vlm_arena_rewind(&tape->ctx->arena, mark);
+    if (dy != node->output->grad) vlm_tape_give(tape, dy);
     return VLMOE_OK;
 }
 
@@ -167,12 +176,10 @@ vlmoe_tensor *vlmoe_linear_no_bias(vlmoe_tape *tape, vlmoe_tensor *x, vlmoe_tens
                       &(vlm_linear_opts){.act = act, .out_dtype = x ? x->dtype : VLMOE_F32});
 }
 
-/* ---- act: a linear layer of one input, one output and weight 1 over all elements, so that no kernel is needed for this rare case;
- * heads and feed-forwards fuse their activation above. ---- */
+/* ---- act ---- */
 
 typedef struct act_attr {
     vlmoe_act act;
-    const void *d_one; /* [1] in x's type */
 } act_attr;
 
 vlmoe_status vlm_act_infer(vlmoe_tape *tape, vlm_node *node)
@@ -189,17 +196,12 @@ vlmoe_status vlm_act_forward(vlmoe_tape *tape, vlm_node *node)
 {
     const act_attr *attr = node->attr;
     const vlmoe_tensor *x = node->input[0];
-    const vlmk_linear_fwd_args args = {.dtype = x->dtype,
-                                       .y_dtype = x->dtype,
-                                       .act = attr->act,
-                                       .M = vlm_count(x),
-                                       .N = 1,
-                                       .K = 1,
-                                       .G = 1,
-                                       .x = x->data,
-                                       .w = attr->d_one,
-                                       .y = node->output->data};
-    return VLM_KERNEL(tape->ctx, linear_fwd, &args);
+    const vlmk_act_fwd_args args = {.dtype = x->dtype,
+                                    .act = attr->act,
+                                    .n = vlm_count(x),
+                                    .pre = x->data,
+                                    .y = node->output->data};
+    return VLM_KERNEL(tape->ctx, act_fwd, &args);
 }
 
 vlmoe_status vlm_act_backward(vlmoe_tape *tape, vlm_node *node)
@@ -221,11 +223,6 @@ vlmoe_tensor *vlm_act(vlmoe_tape *tape, vlmoe_tensor *x, vlmoe_act act)
 {
     if (!tape || tape->status) return NULL;
     if (act == VLMOE_ACT_NONE) return x ? x : vlm_poison(tape, VLMOE_E_ARG, "act: x is NULL");
-    const float one = 1.0f;
-    vlmoe_tensor *weight =
-        vlmoe_input(tape, x ? x->dtype : VLMOE_F32, 1, (const int64_t[]){1},
-                    x && x->dtype == VLMOE_F64 ? (const void *)&(double){1.0} : &one);
-    if (!weight) return NULL;
-    return vlm_record(tape, &vlm_ops[VLM_OP_act], 1, &x, 0,
-                      &(act_attr){.act = act, .d_one = weight->data}, sizeof(act_attr));
+    return vlm_record(tape, &vlm_ops[VLM_OP_act], 1, &x, 0, &(act_attr){.act = act},
+                      sizeof(act_attr));
 }

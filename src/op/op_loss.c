@@ -44,12 +44,14 @@ vlmoe_status vlm_cross_entropy_backward(vlmoe_tape *tape, vlm_node *node)
 {
     const ce_attr *attr = node->attr;
     vlmoe_tensor *logits = node->input[0];
-    void *dlogits = vlm_tape_device(tape, vlmoe_tensor_bytes(logits));
+    const void *values = logits->data;
+    void *dlogits = vlm_tape_reuse(tape, logits);
+    if (!dlogits) dlogits = vlm_tape_device(tape, vlmoe_tensor_bytes(logits));
     if (!dlogits) return tape->status;
     const vlmk_cross_entropy_bwd_args args = {.M = vlm_rows(logits),
                                               .V = vlm_cols(logits),
                                               .out_dtype = logits->dtype,
-                                              .logits = logits->data,
+                                              .logits = values,
                                               .target = attr->d_target,
                                               .row_weight = attr->d_row_weight,
                                               .lse = node->saved[0],

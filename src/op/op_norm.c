@@ -28,7 +28,8 @@ vlmoe_status vlm_layer_norm_forward(vlmoe_tape *tape, vlm_node *node)
     const norm_attr *attr = node->attr;
     const vlmoe_tensor *x = node->input[0];
     for (int i = 0; i < 2; i++)
-        node->saved[i] = vlm_tape_device(tape, vlm_wide_bytes(tape, vlm_rows(x)));
+        if (!node->saved[i]) /* there already when the output is remade */
+            node->saved[i] = vlm_tape_device(tape, vlm_wide_bytes(tape, vlm_rows(x)));
     if (tape->status) return tape->status;
     const vlmk_layer_norm_fwd_args args = {.x_dtype = x->dtype,
                                            .y_dtype = attr->dtype,
@@ -50,7 +51,7 @@ vlmoe_status vlm_layer_norm_backward(vlmoe_tape *tape, vlm_node *node)
     int add_x, add_gain, add_bias;
     void *dx = vlm_grad_in(tape, x, &add_x), *dgain = vlm_grad_in(tape, gain, &add_gain),
          *dbias = vlm_grad_in(tape, bias, &add_bias);
-    size_t mark = vlm_arena_mark(&tape->ctx->arena), bytes = vlm_wide_bytes(tape, vlm_cols(x));
+    size_t bytes = vlm_wide_bytes(tape, vlm_cols(x));
     bool has_params = dgain || dbias, is_direct = dgain && dbias && add_gain == add_bias;
     vlmk_layer_norm_bwd_args args = {.x_dtype = x->dtype,
                                      .dy_dtype = node->output->dtype,
@@ -86,7 +87,8 @@ vlmoe_status vlm_layer_norm_backward(vlmoe_tape *tape, vlm_node *node)
                                .dst = dbias,
                                .accumulate = add_bias};
         if (dbias) VLM_TRY(VLM_KERNEL(tape->ctx, axpy, &add));
-        vlm_arena_rewind(&tape->ctx->arena, mark);
+        vlm_tape_give(tape, args.dbias);
+        vlm_tape_give(tape, args.dgain);
     }
     return VLMOE_OK;
 }

@@ -48,6 +48,8 @@ vlmoe_status vlm_residual_forward(vlmoe_tape *tape, vlm_node *node)
     const residual_attr *attr = node->attr;
     const vlmoe_tensor *base = node->input[0], *col_scale = col_scale_of(node);
     int64_t cols = vlm_cols(base), done = 0;
+    node->reads = 0; /* col_scale's gradient alone needs the parts */
+    for (int i = 0; i < attr->n_parts && col_scale; i++) node->reads |= VLM_READS(1 + i);
     for (int i = 0; i <= attr->n_parts; i++) {
         int64_t begin = i < attr->n_parts ? attr->part[i].begin : vlm_rows(base);
         void *gap = wide_row(tape, node->output->data, done, cols);

@@ -51,8 +51,8 @@ static vlmoe_status gradient_norm(vlmoe_context *ctx, double *out)
     *out = 0.0;
     for (int64_t i = 0; i < ctx->n_params; i++)
         if (ctx->params[i]->trained) total += n_blocks(ctx->params[i]);
-    size_t mark = vlm_arena_mark(&ctx->arena), bytes = (size_t)total * sizeof(double);
-    double *partial = vlm_arena_take(&ctx->arena, bytes);
+    size_t bytes = (size_t)total * sizeof(double);
+    double *partial = vlm_heap_take(&ctx->arena, bytes);
     double *host = vlm_alloc(bytes);
     vlmoe_status status = VLMOE_OK;
     if (!partial || !host)
@@ -62,7 +62,7 @@ static vlmoe_status gradient_norm(vlmoe_context *ctx, double *out)
     if (!status) status = take_partials(ctx, total, partial, host);
     if (!status) status = add_partials(ctx, host, out); /* without data: zeros */
     vlm_free(host);
-    vlm_arena_rewind(&ctx->arena, mark);
+    vlm_heap_give(&ctx->arena, partial);
     return status;
 }
 

@@ -12,13 +12,19 @@ struct vlmoe_tensor {
     vlmoe_dtype dtype;
     int rank;
     int64_t dim[VLMOE_MAX_RANK];
-    void *data;             /* on the device; of a parameter: the wide master values */
+    void *data;             /* on the device; of a parameter: the wide master values; NULL while it is given back */
     void *grad;             /* activations: gradient of the same dtype, NULL until backward reaches it; unused in views and parameters */
     bool grad_is_set;       /* something was written to grad */
     bool wants_grad;        /* a parameter that is trained lies upstream */
     vlm_param *param;       /* parameters only, else NULL */
     vlmoe_tensor *base;     /* a view of rows of base, else NULL */
     int64_t base_row;       /* first row of base */
+    /* Lifetime of an activation's data; see vlm_tape_release. Counted at the base of views. */
+    bool owns_data;         /* data is a block of its own in the step arena */
+    bool has_views;
+    bool is_released;       /* the forward pass reads it no more */
+    int n_readers;          /* recorded nodes whose backward reads it */
+    struct vlm_node *maker; /* the recorded node whose output it is, else NULL */
 };
 
 size_t vlm_dtype_bytes(vlmoe_dtype dtype);       /* 0 for an unknown one */

@@ -29,6 +29,7 @@ struct vlmoe_trainer {
     int32_t *codes;             /* [A + B, P] of the present group */
     bool is_meta;
     struct vlm_health *health;  /* dead experts and collapsed routing, for warnings */
+    const char *bad_loss;       /* of the last group: the part whose loss is not finite, "" = their sum; NULL = all are */
     struct vlm_dump *dump;      /* one step's dump, NULL = none */
 };
 

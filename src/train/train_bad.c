@@ -1,7 +1,4 @@
-/* Where numbers went wrong: the first recorded node whose output holds a NaN or an infinity. */
-#include <math.h>
-#include <stdio.h>
-#include <string.h>
+/* Single numbers of a recording, and where they went wrong: a group is recorded once more, and every output looked at. */
 #include "train_group.h"
 
 vlmoe_status vlm_scalar_read(vlmoe_tape *tape, const vlmoe_tensor *scalar, double *out)
@@ -16,37 +13,23 @@ vlmoe_status vlm_scalar_read(vlmoe_tape *tape, const vlmoe_tensor *scalar, doubl
     return VLMOE_OK;
 }
 
-static bool all_finite(vlmoe_context *ctx, const vlmoe_tensor *t)
+vlmoe_status vlm_group_name_bad(vlmoe_trainer *t, vlmoe_mode mode, const vlm_group *group)
 {
-    enum { CHUNK = 4096 };
-    float wide[CHUNK];
-    uint16_t narrow[CHUNK];
-    bool is_bf16 = t->dtype == VLMOE_BF16;
-    if (t->dtype != VLMOE_F32 && !is_bf16) return true;
-    for (int64_t at = 0, n = vlm_count(t); at < n; at += CHUNK) {
-        int64_t m = VLM_MIN((int64_t)CHUNK, n - at);
-        const char *from = (const char *)t->data + (size_t)at * vlm_dtype_bytes(t->dtype);
-        if (ctx->backend->download(ctx->device, is_bf16 ? (void *)narrow : wide, from,
-                                   (size_t)m * vlm_dtype_bytes(t->dtype)))
-            return true;
-        for (int64_t i = 0; i < m; i++)
-            if (is_bf16 ? (narrow[i] & 0x7f80) == 0x7f80 : !isfinite(wide[i])) return false;
-    }
-    return true;
-}
-
-const char *vlm_tape_first_bad(vlmoe_tape *tape)
-{
-    const vlm_node *bad = NULL;
-    for (const vlm_node *node = tape->last; node;
-         node = node->previous) /* newest first: the last hit is the earliest */
-        if (strcmp(node->op->name, "dispatch") && node->output &&
-            !all_finite(tape->ctx, node->output))
-            bad = node;
-    if (!bad) return NULL;
-    char text[256];
-    snprintf(text, sizeof text, "%s in %s", bad->op->name, bad->where ? bad->where : "the model");
-    char *out = vlm_tape_host(tape, strlen(text) + 1);
-    if (out) memcpy(out, text, strlen(text) + 1);
-    return out;
+    char place[192] = "the loss itself";
+    vlmoe_tape *tape = NULL;
+    vlm_masked masked = {0};
+    vlm_tokeniser_losses losses = {0};
+    vlmoe_status st = vlmoe_tape_begin(t->ctx, mode, &tape);
+    if (st) return vlm_fail(&t->error, st, "%s", vlmoe_context_error(t->ctx));
+    vlm_tape_place(tape, t->step, group->index);
+    vlm_tape_watch(tape);
+    if (t->model) vlm_masked_record(tape, t->model, t->config, group, t->codes, &masked);
+    else vlm_tokeniser_loss(tape, t->tokeniser, group->n_images, group->pixels, &losses);
+    (void)vlm_tape_first_bad(tape, place, sizeof place);
+    vlmoe_tape_end(tape);
+    return vlm_fail(&t->error, VLMOE_E_NUMERIC,
+                    "step %lld, group %lld: the loss%s%s is not finite; first seen in %s. "
+                    "Parameters are unchanged since step %lld",
+                    (long long)t->step + 1, (long long)group->index,
+                    t->bad_loss[0] ? " of objective " : "", t->bad_loss, place, (long long)t->step);
 }

@@ -11,7 +11,7 @@ static vlmoe_status eval_group(vlmoe_trainer *t, const vlm_group *group, vlm_tal
     if (st) return vlm_fail(&t->error, st, "%s", vlmoe_context_error(t->ctx));
     st = vlm_group_record(t, tape, group, tally, &masked);
     vlmoe_tape_end(tape);
-    return st;
+    return t->bad_loss ? vlm_group_name_bad(t, VLMOE_PREDICT, group) : st;
 }
 
 /* The loss of an evaluation is that of its parts by position, so that short last groups weigh what they hold. */

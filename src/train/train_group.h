@@ -6,7 +6,8 @@
 
 /* Codes of the group's pictures into trainer->codes, where the objective needs them. Its own recording: call before tape_begin. */
 vlmoe_status vlm_group_targets(vlmoe_trainer *trainer, const vlm_group *group);
-/* Record the group and add its losses to tally; masked is filled in pretraining. Errors: NUMERIC naming objective and place. */
+/* Record the group and add its losses to tally; masked is filled in pretraining. Errors: NUMERIC; then
+ * trainer->bad_loss is set, and vlm_group_name_bad gives the text once the recording has ended. */
 vlmoe_status vlm_group_record(vlmoe_trainer *trainer, vlmoe_tape *tape, const vlm_group *group, vlm_tally *tally, vlm_masked *masked);
 /* vlmoe_trainer_step and _evaluate with the telemetry that the public reports leave out. The caller frees tally. */
 vlmoe_status vlm_trainer_step(vlmoe_trainer *trainer, vlmoe_step_report *report, vlm_tally *tally);
@@ -14,8 +15,7 @@ vlmoe_status vlm_trainer_evaluate(vlmoe_trainer *trainer, vlmoe_step_report *rep
 
 /* One element of the device. */
 vlmoe_status vlm_scalar_read(vlmoe_tape *tape, const vlmoe_tensor *scalar, double *out);
-/* "linear in blocks.3.ffn_v" for the first node of the recording whose output is not finite; NULL = all are, or segments hide it.
- * Static text is not used: the text lives in the recording. */
-const char *vlm_tape_first_bad(vlmoe_tape *tape);
+/* Record the group again, looking at every output, and name the loss and the first place that was not finite. NUMERIC. */
+vlmoe_status vlm_group_name_bad(vlmoe_trainer *trainer, vlmoe_mode mode, const vlm_group *group);
 
 #endif

@@ -90,6 +90,7 @@ static vlmoe_status record_pretrain(vlmoe_context *ctx, const vlmoe_config *c,
     if (!codes) return vlm_fail(&ctx->error, VLMOE_E_NOMEM, "out of memory for codes");
     vlmoe_status st = vlmoe_tape_begin(ctx, VLMOE_TRAIN, &tape);
     if (!st) vlm_masked_record(tape, model, c, group, codes, &masked);
+    if (!st) vlm_masked_release(tape, &masked);
     if (!st) st = vlmoe_tape_backward(tape, 1.0);
     plan->tokens = masked.model.rows.n_rows * c->run.groups;
     vlmoe_tape_end(tape);

@@ -33,13 +33,8 @@ static vlmoe_status pretrain_group(vlmoe_trainer *t, vlmoe_tape *tape, const vlm
     VLM_TRY(vlm_route_stats_read(tape, &masked->model, &n, &stats));
     for (int i = 0; i < VLM_N_PARTS; i++) {
         if (!metrics.n[i] || isfinite(metrics.loss[i])) continue;
-        const char *place = vlm_tape_first_bad(tape);
-        return vlm_fail(
-            &t->error, VLMOE_E_NUMERIC,
-            "step %lld, group %lld: the loss of objective %s is not finite; first seen in %s. "
-            "Parameters are unchanged since step %lld",
-            (long long)t->step + 1, (long long)group->index, vlm_part_names[i],
-            place ? place : "the loss itself", (long long)t->step);
+        t->bad_loss = vlm_part_names[i];
+        return VLMOE_E_NUMERIC;
     }
     vlm_tally_parts(tally, &metrics, tape->mode == VLMOE_PREDICT);
     return vlm_tally_routes(tally, n, stats, &t->error);
@@ -59,20 +54,18 @@ vlmoe_status vlm_group_record(vlmoe_trainer *t, vlmoe_tape *tape, const vlm_grou
 {
     double loss = 0.0;
     vlm_tape_place(tape, t->step, group->index);
+    t->bad_loss = NULL;
     vlmoe_status st = t->model ? pretrain_group(t, tape, group, tally, masked)
                                : tokeniser_group(t, tape, group, tally);
+    if (t->bad_loss) return st;
     if (!st) st = vlmoe_tape_loss(tape, &loss);
     if (st)
         return t->error.status ? t->error.status
                                : vlm_fail(&t->error, st, "step %lld: %s", (long long)t->step + 1,
                                           vlmoe_context_error(t->ctx));
     if (!isfinite(loss)) {
-        const char *place = vlm_tape_first_bad(tape);
-        return vlm_fail(&t->error, VLMOE_E_NUMERIC,
-                        "step %lld, group %lld: the loss is not finite; first seen in %s. "
-                        "Parameters are unchanged since step %lld",
-                        (long long)t->step + 1, (long long)group->index,
-                        place ? place : "a balance loss", (long long)t->step);
+        t->bad_loss = "";
+        return VLMOE_E_NUMERIC;
     }
     tally->loss += loss;
     tally->groups++;
@@ -98,6 +91,7 @@ static vlmoe_status run_group(vlmoe_trainer *t, const vlm_group *group, vlm_tall
     if (!st && t->dump) st = vlm_dump_group(t->dump, t, tape, group, &masked);
     if (!st) {
         vlm_span_begin(spans, VLM_SPAN_PHASE, "backward", NULL, group->index);
+        vlm_masked_release(tape, &masked);
         st = vlmoe_tape_backward(tape, 1.0);
         vlm_span_end(spans);
         if (st)
@@ -105,7 +99,7 @@ static vlmoe_status run_group(vlmoe_trainer *t, const vlm_group *group, vlm_tall
                      vlmoe_context_error(t->ctx));
     }
     vlmoe_tape_end(tape);
-    return st;
+    return t->bad_loss ? vlm_group_name_bad(t, VLMOE_TRAIN, group) : st;
 }
 
 /* K-means start of the code book on the pictures of the first step's first group. */

@@ -280,14 +280,14 @@ TEST(a_dry_run_on_meta_takes_the_same_memory)
 TEST(a_full_arena_fails_cleanly_at_every_point)
 {
     net *n = net_open("ref", VLMOE_F64, 1);
-    size_t whole = n->ctx->arena.capacity, step = whole / 128;
+    size_t whole = n->ctx->arena.capacity, step = whole / 512;
     for (int has_segments = 0; has_segments < 2; has_segments++) {
         vlmoe_status status = VLMOE_E_NOMEM;
         int n_failed = 0, n_failed_backward = 0;
         n->has_segments = has_segments;
         for (size_t capacity = step; status == VLMOE_E_NOMEM; capacity += step, n_failed++) {
             vlmoe_tape *tape = NULL;
-            n->ctx->arena.capacity = capacity & ~(size_t)(VLM_ARENA_ALIGN - 1);
+            n->ctx->arena.capacity = capacity & ~(size_t)(VLM_HEAP_ALIGN - 1);
             CHECK_STATUS(vlmoe_tape_begin(n->ctx, VLMOE_TRAIN, &tape), VLMOE_OK);
             vlmoe_loss_add(tape, forward(n, tape), 1.0);
             bool has_recorded = vlmoe_tape_status(tape) == VLMOE_OK;

@@ -6,10 +6,12 @@
 /* The step arena starts as NaN, so that reading what nobody wrote shows. */
 static void spoil_arena(vlmoe_context *ctx)
 {
-    void *all = vlm_arena_take(&ctx->arena, ctx->arena.capacity - 2 * VLM_ARENA_ALIGN);
+    size_t bytes = ctx->arena.capacity - 2 * VLM_HEAP_ALIGN;
+    void *all = vlm_heap_take(&ctx->arena, bytes);
     CHECK(all != NULL);
-    memset(all, 0xff, ctx->arena.capacity - 2 * VLM_ARENA_ALIGN);
-    vlm_arena_reset(&ctx->arena);
+    memset(all, 0xff, bytes);
+    vlm_heap_reset(&ctx->arena);
+    ctx->arena.peak_in_use = 0;
     ctx->arena.peak = 0;
 }
 
