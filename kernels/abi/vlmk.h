@@ -139,7 +139,8 @@ typedef struct vlmk_layer_norm_bwd_args {
  * online (Milakov and Gimelshein 2018) or for a block of queries at a time (Dao et al. 2022), as the device likes. Sequence s has queries q_row[q_offset[s] ..) and keys kv_row[kv_offset[s] ..): row
  * numbers in q/out and k/v, so a sequence need not be contiguous. Each row belongs to at most one sequence; rows of no sequence are
  * not touched. With causal = 1 query i of its sequence sees keys j <= i + causal_offset; a query that sees none gets zeros.
- * Query head h uses key head h / (H / H_kv). */
+ * Query head h uses key head h / (H / H_kv). With BF16 the softmax is in f32; probabilities and slopes of scores may be rounded to
+ * bf16 where they are operands of products, sums are f32. */
 typedef struct vlmk_attention_args {
     int dtype;                 /* ct of q, k, v, out and their gradients */
     int64_t H, H_kv, head_dim; /* H a multiple of H_kv */

@@ -162,21 +162,49 @@ VLMK_INLINE vf vf_keep(vf x, int64_t n)
     return kept;
 }
 
+/* The upper half of the first 2 `half` lanes moved to the lower. */
+#if VLMK_VECTOR_BYTES == 64
+#define VLMK_UPPER_8(x)                                                                            \
+    __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15)
+#define VLMK_UPPER_4(x)                                                                            \
+    __builtin_shufflevector(x, x, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7)
+#define VLMK_UPPER_2(x)                                                                            \
+    __builtin_shufflevector(x, x, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3)
+#define VLMK_UPPER_1(x)                                                                            \
+    __builtin_shufflevector(x, x, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)
+#elif VLMK_VECTOR_BYTES == 32
+#define VLMK_UPPER_4(x) __builtin_shufflevector(x, x, 4, 5, 6, 7, 4, 5, 6, 7)
+#define VLMK_UPPER_2(x) __builtin_shufflevector(x, x, 2, 3, 2, 3, 2, 3, 2, 3)
+#define VLMK_UPPER_1(x) __builtin_shufflevector(x, x, 1, 1, 1, 1, 1, 1, 1, 1)
+#else
+#define VLMK_UPPER_2(x) __builtin_shufflevector(x, x, 2, 3, 2, 3)
+#define VLMK_UPPER_1(x) __builtin_shufflevector(x, x, 1, 1, 1, 1)
+#endif
+
 /* Lanes in a fixed tree. */
 VLMK_INLINE float vf_sum(vf x)
 {
-    float lane[VL];
-    memcpy(lane, &x, sizeof lane);
-    for (int half = VL / 2; half > 0; half /= 2)
-        for (int l = 0; l < half; l++) lane[l] += lane[l + half];
-    return lane[0];
+#if VLMK_VECTOR_BYTES == 64
+    x += VLMK_UPPER_8(x);
+#endif
+#if VLMK_VECTOR_BYTES >= 32
+    x += VLMK_UPPER_4(x);
+#endif
+    x += VLMK_UPPER_2(x);
+    x += VLMK_UPPER_1(x);
+    return x[0];
 }
 VLMK_INLINE float vf_top(vf x)
 {
-    float best = x[0];
-    for (int l = 1; l < VL; l++)
-        if (x[l] > best) best = x[l];
-    return best;
+#if VLMK_VECTOR_BYTES == 64
+    x = vf_max(VLMK_UPPER_8(x), x);
+#endif
+#if VLMK_VECTOR_BYTES >= 32
+    x = vf_max(VLMK_UPPER_4(x), x);
+#endif
+    x = vf_max(VLMK_UPPER_2(x), x);
+    x = vf_max(VLMK_UPPER_1(x), x);
+    return x[0];
 }
 
 /* Call body(i, n) for i = 0, VL, 2 VL ... below `count`, n = lanes in use; body is an expression
@@ -222,6 +250,33 @@ VLMK_INLINE vf vf_exp_sum(vf hi, vf lo)
 VLMK_INLINE vf vf_exp(vf x)
 {
     return vf_exp_sum(x, vf_set(0.0f));
+}
+
+/* 2^x, below 2 ulp: minimax polynomial of degree 6 on [-1/2, 1/2], 1.9e-9 relative. Results below
+ * the normal f32 may become zero; x is at most 127. */
+VLMK_INLINE vf vf_exp2(vf x)
+{
+#if VLMK_VECTOR_BYTES == 64
+    x = vf_max(vf_set(-160.0f), x); /* minus infinity would be less itself; a NaN stays */
+    vf n = (vf)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    vf r = x - n;
+#else
+    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
+    x = vf_max(vf_set(-127.0f), x);  /* 2^-127 gets the bits of zero; a NaN stays */
+    vf shifted = x + magic;
+    vf r = x - (shifted - magic);
+#endif
+    vf p = r * 0.0001534581241f + 0.001339993127f;
+    p = p * r + 0.009618488956f;
+    p = p * r + 0.05550328777f;
+    p = p * r + 0.2402264689f;
+    p = p * r + 0.6931472057f;
+    p = p * r + 1.0f;
+#if VLMK_VECTOR_BYTES == 64
+    return (vf)_mm512_scalef_ps((__m512)p, (__m512)n);
+#else
+    return p * (vf)(((vi)shifted - 0x4b400000 + 127) << 23);
+#endif
 }
 
 /* Normal distribution function and density at x. Phi(-a) = exp(-a^2/2) Q(a), a = |x|: Q is

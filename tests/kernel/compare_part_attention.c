@@ -4,6 +4,8 @@
 #include "compare.h"
 #include "test_env.h"
 
+#define U_BF16 0x1p-8
+
 typedef struct shape {
     int64_t H, H_kv, head_dim;
     int causal;
@@ -167,8 +169,15 @@ static void each_query(attention *p,
             }
 }
 
+/* How far a probability, or a slope of a score, is off as an operand of a product with tensors of
+ * bf16: it may be rounded to bf16 itself. Nothing else of attention is. */
+static double operand_error(const attention *p)
+{
+    return p->dtype == VLMOE_BF16 ? U_BF16 : 0.0;
+}
+
 /* p_j = exp(s_j - lse): relative error of two scores (its own and the largest in lse) and of a sum
- * of n; then a sum of n. */
+ * of n; rounded as an operand; then a sum of n. */
 static void fwd_query(attention *p, int seq, int64_t h, const query *q)
 {
     (void)seq, (void)h;
@@ -179,7 +188,8 @@ static void fwd_query(attention *p, int seq, int64_t h, const query *q)
         for (int64_t j = 0; j < q->n; j++)
             size += exp(q->score[j] - q->lse) *
                     fabs(kit_get(p->v, WANT, q->kv_row[j] * p->kv_stride + q->head + d));
-        kit_error(p->out)[q->out + d] = size * (2.0 * q->score_error + (2.0 * n + 4.0) * U_F32);
+        kit_error(p->out)[q->out + d] =
+            size * (2.0 * q->score_error + (2.0 * n + 4.0) * U_F32 + operand_error(p));
     }
 }
 
@@ -210,15 +220,15 @@ TEST(compare_attention_fwd)
 }
 
 /* p = exp(s - lse) with lse given; dp and dout.out are sums of head_dim; ds = scale p (dp -
- * dout.out); dq, dk, dv are sums of ds or p over the keys of a query, or the queries (of all heads
- * that share it) of a key. */
+ * dout.out); both rounded as operands; dq, dk, dv are sums of ds or p over the keys of a query, or
+ * the queries (of all heads that share it) of a key. */
 static void bwd_query(attention *p, int seq, int64_t h, const query *q)
 {
     (void)h;
     const shape *s = p->s;
     double sharing = (double)(s->n_q[seq] * (s->H / s->H_kv)), out_size;
     double delta = dot(p->dout, q->out, p->out, q->out, s->head_dim, &out_size);
-    double lse = q->n ? kit_get(p->lse, WANT, q->lse_place) : 0.0;
+    double lse = q->n ? kit_get(p->lse, WANT, q->lse_place) : 0.0, rounded = operand_error(p);
     for (int64_t j = 0; j < q->n; j++) {
         int64_t kv = q->kv_row[j] * p->kv_stride + q->head;
         double dp_size, weight = exp(q->score[j] - lse), relative = q->score_error + 4.0 * U_F32;
@@ -229,10 +239,11 @@ static void bwd_query(attention *p, int seq, int64_t h, const query *q)
         for (int64_t d = 0; d < s->head_dim; d++) {
             double q_d = fabs(kit_get(p->q, WANT, q->q + d)),
                    k_d = fabs(kit_get(p->k, WANT, kv + d));
-            kit_error(p->dq)[q->q + d] += k_d * (e_ds + (double)q->n * U_F32 * fabs(ds));
-            kit_error(p->dk)[kv + d] += q_d * (e_ds + sharing * U_F32 * fabs(ds));
-            kit_error(p->dv)[kv + d] +=
-                fabs(kit_get(p->dout, WANT, q->out + d)) * weight * (relative + sharing * U_F32);
+            kit_error(p->dq)[q->q + d] +=
+                k_d * (e_ds + ((double)q->n * U_F32 + rounded) * fabs(ds));
+            kit_error(p->dk)[kv + d] += q_d * (e_ds + (sharing * U_F32 + rounded) * fabs(ds));
+            kit_error(p->dv)[kv + d] += fabs(kit_get(p->dout, WANT, q->out + d)) * weight *
+                                        (relative + sharing * U_F32 + rounded);
         }
     }
 }

@@ -1,6 +1,7 @@
 /* What the CPU kernels promise beyond agreeing with the reference on small shapes: tiles of
  * large products fit together, primitives serve several threads at once, memory settles after
  * the first calls. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "harness.h"
@@ -257,6 +258,54 @@ TEST(cpu_sets_with_fused_multiply_add_use_it)
             .n = 64, .factor = 1.0 + 0x1p-12, .src = src, .dst = dst, .accumulate = 1};
         CHECK_STATUS(table->axpy(&env, &a), VLMOE_OK);
         for (int e = 0; e < 64; e++) CHECK(dst[e] == 0x1p-24f);
+        vlmk_cpu_state_destroy(own);
+    }
+}
+
+/* Scores near 1e16, as a diverging run has: lse rounds to multiples of 1e9, so that p = exp(score -
+ * lse) could be any power of e. It is held at 1, and numbers stay finite. */
+TEST(cpu_attention_of_huge_scores_is_finite)
+{
+    enum { N = 20, D = 16 };
+    static const int32_t offset[] = {0, N};
+    int32_t row[N];
+    float in[4][N * D], out[4][N * D], lse[N];
+    for (int i = 0; i < N; i++) row[i] = i;
+    for (int i = 0; i < 4 * N * D; i++)
+        in[i / (N * D)][i % (N * D)] = (float)sin(1.0 + i) * (i < N * D ? 1e16f : 1.0f);
+    for (int i = 0; i < N_ISA; i++) {
+        const vlmk_table *table = vlmk_cpu_named(isa_names[i]);
+        if (!table) continue;
+        vlmk_cpu_state *own = vlmk_cpu_state_create(1);
+        vlmk_env env;
+        vlmk_cpu_env_init(&env, own, NULL, 1, NULL);
+        vlmk_attention_args a = {.dtype = VLMOE_F32,
+                                 .H = 1,
+                                 .H_kv = 1,
+                                 .head_dim = D,
+                                 .q_stride = D,
+                                 .kv_stride = D,
+                                 .out_stride = D,
+                                 .n_seq = 1,
+                                 .q_offset = offset,
+                                 .q_row = row,
+                                 .kv_offset = offset,
+                                 .kv_row = row,
+                                 .max_q = N,
+                                 .max_kv = N,
+                                 .scale = 0.3,
+                                 .q = in[0],
+                                 .k = in[1],
+                                 .v = in[2],
+                                 .dout = in[3],
+                                 .out = out[0],
+                                 .dq = out[1],
+                                 .dk = out[2],
+                                 .dv = out[3],
+                                 .lse = lse};
+        CHECK_STATUS(table->attention_fwd(&env, &a), VLMOE_OK);
+        CHECK_STATUS(table->attention_bwd(&env, &a), VLMOE_OK);
+        for (int e = 0; e < 4 * N * D; e++) CHECK(isfinite(out[e / (N * D)][e % (N * D)]));
         vlmk_cpu_state_destroy(own);
     }
 }
