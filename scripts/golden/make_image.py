@@ -89,6 +89,8 @@ def write_corpus(out):
     (out / "tar").mkdir(exist_ok=True)
     for name, data, _ in images():
         (out / "image" / name).write_bytes(data)
+    # Large enough that a part of it is less than all, with chroma of half the size.
+    (out / "image" / "jpeg-420").write_bytes(encode(Image.fromarray(smooth(70, 90)), "JPEG", quality=60))
     formats = {"ustar": tarfile.USTAR_FORMAT, "pax": tarfile.PAX_FORMAT, "gnu": tarfile.GNU_FORMAT}
     for name, kind in formats.items():
         file = io.BytesIO()

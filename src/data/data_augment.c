@@ -89,13 +89,13 @@ void vlm_augment_colour(const vlm_augment *augment, uint8_t *pixels, int64_t n_p
     }
 }
 
-vlmoe_status vlm_image_augment(const vlm_image *image, const vlm_augment *augment, int64_t size,
-                               vlm_rng *rng, uint8_t *out, vlmoe_error *error)
+vlmoe_status vlm_image_augment(const vlm_image *image, const vlm_augment *augment, vlm_rng *rng,
+                               const vlm_image *out, vlm_workspace *workspace, vlmoe_error *error)
 {
     VLM_TRY(vlm_augment_check(augment, error));
     vlm_box box = vlm_augment_box(augment, image->width, image->height, rng);
-    VLM_TRY(vlm_image_resize(image, box, size, size, out, error));
-    if (vlm_rng_unit(rng) < augment->mirror) vlm_image_mirror(out, size, size);
-    vlm_augment_colour(augment, out, size * size, rng);
+    VLM_TRY(vlm_image_resize(image, box, out, workspace, error));
+    if (vlm_rng_unit(rng) < augment->mirror) vlm_image_mirror(out->pixels, out->width, out->height);
+    vlm_augment_colour(augment, out->pixels, out->width * out->height, rng);
     return VLMOE_OK;
 }

@@ -98,10 +98,23 @@ const vlm_image *vlm_cache_get(vlm_cache *cache, uint64_t key)
     return at ? &at->image : NULL; /* entries do not move */
 }
 
+static size_t bytes_of(int64_t width, int64_t height)
+{
+    return (size_t)width * (size_t)height * 3 + sizeof(entry) + ENTRY_OVERHEAD;
+}
+
+bool vlm_cache_has_room(vlm_cache *cache, int64_t width, int64_t height)
+{
+    if (!cache) return false;
+    pthread_mutex_lock(&cache->lock);
+    bool fits = bytes_of(width, height) <= cache->max_bytes - cache->bytes;
+    pthread_mutex_unlock(&cache->lock);
+    return fits;
+}
+
 static const vlm_image *keep_locked(vlm_cache *cache, uint64_t key, vlm_image *image)
 {
-    size_t bytes =
-        (size_t)image->width * (size_t)image->height * 3 + sizeof(entry) + ENTRY_OVERHEAD;
+    const size_t bytes = bytes_of(image->width, image->height);
     if (bytes > cache->max_bytes - cache->bytes || find(cache, key)) return NULL;
     entry *at = vlm_alloc(sizeof *at);
     if (!at) return NULL;

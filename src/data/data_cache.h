@@ -18,6 +18,9 @@ const vlm_image *vlm_cache_get(vlm_cache *cache, uint64_t key);
  * does not fit or is there already. cache NULL = nothing fits. */
 const vlm_image *vlm_cache_keep(vlm_cache *cache, uint64_t key, vlm_image *image);
 
+/* Whether a picture of that size would fit now. cache NULL = no. */
+bool vlm_cache_has_room(vlm_cache *cache, int64_t width, int64_t height);
+
 size_t vlm_cache_bytes(vlm_cache *cache); /* used, its own entries counted; never above max_bytes */
 
 #endif

@@ -5,14 +5,10 @@
 
 #include "data_image.h"
 
-typedef struct vlm_size {
-    int64_t width, height;
-} vlm_size;
-
 /* Size as the header has it; any number, the caller judges it. Errors: FORMAT. */
 typedef vlmoe_status vlm_probe_fn(const unsigned char *data, size_t bytes, vlm_size *out,
                                   vlmoe_error *error);
-vlm_probe_fn vlm_png_probe, vlm_gif_probe, vlm_bmp_probe, vlm_pnm_probe, vlm_jpeg_probe;
+vlm_probe_fn vlm_png_probe, vlm_gif_probe, vlm_bmp_probe, vlm_pnm_probe;
 
 /* Whether all pixels (of a GIF: of its first frame) are in the file; of a PNG also the order,
  * lengths and CRC-32 of all chunks, which stb_image never looks at. Called after the size that the
@@ -20,15 +16,17 @@ vlm_probe_fn vlm_png_probe, vlm_gif_probe, vlm_bmp_probe, vlm_pnm_probe, vlm_jpe
 typedef vlmoe_status vlm_check_fn(const unsigned char *data, size_t bytes, vlmoe_error *error);
 vlm_check_fn vlm_png_check, vlm_gif_check, vlm_bmp_check, vlm_pnm_check;
 
-/* JPEG: fills out->pixels [height, width, 3], made by the caller of the probe's size.
+/* JPEG in two steps: the header, and the pixels of the file that was opened last in this workspace.
+ * read fills pixels [height, width, 3]; outside part (NULL = everything) they may stay unset.
  * Errors: FORMAT, NOMEM. */
-vlmoe_status vlm_jpeg_decode(const unsigned char *data, size_t bytes, vlm_image *out,
-                             vlmoe_error *error);
+vlmoe_status vlm_jpeg_open(vlm_workspace *workspace, const unsigned char *data, size_t bytes,
+                           vlm_size *out, vlmoe_error *error);
+vlmoe_status vlm_jpeg_read(const vlm_image_file *file, const vlm_box *part, uint8_t *pixels,
+                           vlmoe_error *error);
 
-/* PNG, GIF, BMP, PNM and, where libjpeg is missing, JPEG. decode fills out as above, transparency
- * flattened onto background [3]. Errors: FORMAT, NOMEM. */
+/* PNG, GIF, BMP, PNM and, where libjpeg is missing, JPEG, transparency flattened onto
+ * file->background. Errors: FORMAT, NOMEM. */
 vlm_probe_fn vlm_stb_probe;
-vlmoe_status vlm_stb_decode(const unsigned char *data, size_t bytes, const uint8_t *background,
-                            vlm_image *out, vlmoe_error *error);
+vlmoe_status vlm_stb_read(const vlm_image_file *file, uint8_t *pixels, vlmoe_error *error);
 
 #endif

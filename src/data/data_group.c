@@ -11,6 +11,14 @@ typedef struct place {
     int stream;
 } place;
 
+/* One group in the making. */
+typedef struct group_job {
+    const vlm_source *source;
+    vlm_workspace *workspace; /* of the thread */
+    vlm_group *group;
+    const atomic_bool *cancel;
+} group_job;
+
 static vlm_rng rng_at(const vlm_source *source, vlm_stream purpose, const place *at)
 {
     return vlm_rng_at(source->seed, purpose, (uint64_t)at->step, (uint64_t)at->group,
@@ -81,43 +89,56 @@ static int64_t draw_sample(const vlm_source *source, int stream, int64_t number,
     return sets->first[i_set] + i_sample;
 }
 
-static vlmoe_status augment_whole(const vlm_source *source, const vlm_image *image, vlm_rng *rng,
-                                  uint8_t *pixels, vlmoe_error *error)
+/* Which part of a picture is taken, and which way round. */
+typedef struct view {
+    vlm_box box;
+    bool is_mirrored;
+} view;
+
+static view draw_view(const vlm_source *source, vlm_size size, vlm_rng *rng)
 {
-    VLM_TRY(vlm_image_fit(image, source->image_size, pixels, error));
-    if (vlm_rng_unit(rng) < source->augment.mirror)
-        vlm_image_mirror(pixels, source->image_size, source->image_size);
-    vlm_augment_colour(&source->augment, pixels, source->image_size * source->image_size, rng);
+    view v = {{0, 0, size.width, size.height}, false};
+    if (source->mode == VLM_SOURCE_EVAL) return v;
+    if (source->crops) v.box = vlm_augment_box(&source->augment, size.width, size.height, rng);
+    v.is_mirrored = vlm_rng_unit(rng) < source->augment.mirror;
+    return v;
+}
+
+/* pixels [image_size, image_size, 3]. The view is drawn before decoding, so that only what the
+ * resize reads needs to be decoded. */
+static vlmoe_status make_pixels(const group_job *job, const place *at, const vlm_sample *sample,
+                                uint8_t *pixels, vlmoe_error *error)
+{
+    const vlm_source *source = job->source;
+    const int64_t size = source->image_size;
+    vlm_picture picture;
+    vlm_image image;
+    vlm_rng rng = rng_at(source, VLM_STREAM_AUGMENT, at);
+    VLM_TRY(vlm_picture_open(source, vlm_picture_key(at->stream, at->number), sample,
+                             job->workspace, &picture, error));
+    const view v = draw_view(source, picture.size, &rng);
+    const vlm_box part = vlm_image_resize_reads(picture.size, v.box, (vlm_size){size, size});
+    VLM_TRY(vlm_picture_read(source, &picture, &part, &image, error));
+    const vlm_image out = {size, size, pixels};
+    VLM_TRY(vlm_image_resize(&image, v.box, &out, job->workspace, error));
+    if (v.is_mirrored) vlm_image_mirror(pixels, size, size);
+    if (source->mode == VLM_SOURCE_TRAIN)
+        vlm_augment_colour(&source->augment, pixels, size * size, &rng);
     return VLMOE_OK;
 }
 
-static vlmoe_status transform(const vlm_source *source, const vlm_image *image, const place *at,
-                              uint8_t *pixels, vlmoe_error *error)
+static vlmoe_status fill_picture(const group_job *job, const place *at, const vlm_sample *sample,
+                                 vlmoe_error *error)
 {
-    if (source->mode == VLM_SOURCE_EVAL)
-        return vlm_image_fit(image, source->image_size, pixels, error);
-    vlm_rng rng = rng_at(source, VLM_STREAM_AUGMENT, at);
-    if (!source->crops) return augment_whole(source, image, &rng, pixels, error);
-    return vlm_image_augment(image, &source->augment, source->image_size, &rng, pixels, error);
-}
-
-static vlmoe_status fill_picture(const vlm_source *source, const place *at,
-                                 const vlm_sample *sample, vlm_group *group, vlmoe_error *error)
-{
+    const vlm_source *source = job->source;
     const vlm_sets *sets = &source->sets[at->stream];
-    const int64_t n_patches = group->n_patches;
-    vlm_image own = {0};
-    const vlm_image *image = NULL;
-    vlmoe_status status = vlm_source_picture(source, vlm_picture_key(at->stream, at->number),
-                                             sample, &own, &image, error);
-    uint8_t *pixels = group->pixels + at->index * group->image_size * group->image_size * 3;
-    if (!status) status = transform(source, image, at, pixels, error);
-    vlm_image_free(&own);
-    VLM_TRY(status);
+    vlm_group *group = job->group;
+    const int64_t picture_bytes = group->image_size * group->image_size * 3;
+    VLM_TRY(make_pixels(job, at, sample, group->pixels + at->index * picture_bytes, error));
     vlm_rng rng = mask_rng(source, VLM_STREAM_MASK_IMAGE, at);
     vlm_mask_blocks(source->grid, source->grid, sets->hides_patches ? sets->mask_patches : 0.0,
                     source->block_min, source->block_aspect, &rng,
-                    group->patch_mask + at->index * n_patches);
+                    group->patch_mask + at->index * group->n_patches);
     return VLMOE_OK;
 }
 
@@ -163,24 +184,26 @@ static vlmoe_status fill_text(const vlm_source *source, const place *at, const v
     return VLMOE_OK;
 }
 
-static vlmoe_status fill_sample(const vlm_source *source, const place *picture, const place *text,
-                                vlm_group *group, vlmoe_error *error)
+static vlmoe_status fill_sample(const group_job *job, const place *picture, const place *text,
+                                vlmoe_error *error)
 {
-    const vlm_sets *sets = &source->sets[picture->stream];
+    const vlm_sets *sets = &job->source->sets[picture->stream];
     vlm_sample sample;
     VLM_TRY(vlm_sets_get(sets, picture->number, &sample, error));
     vlmoe_status status = VLMOE_OK;
-    if (sets->has_pixels) status = fill_picture(source, picture, &sample, group, error);
-    if (!status && sets->has_text) status = fill_text(source, text, &sample, group, error);
+    if (sets->has_pixels) status = fill_picture(job, picture, &sample, error);
+    if (!status && sets->has_text)
+        status = fill_text(job->source, text, &sample, job->group, error);
     if (status)
         vlm_fail_in(error, "%s: %s, sample %.160s at byte %llu", sets->name, sample.shard,
                     sample.key, (unsigned long long)sample.offset);
     return status;
 }
 
-static vlmoe_status fill_stream(const vlm_source *source, int stream, int64_t number,
-                                vlm_group *group, const atomic_bool *cancel, vlmoe_error *error)
+static vlmoe_status fill_stream(const group_job *job, int stream, int64_t number,
+                                vlmoe_error *error)
 {
+    vlm_group *group = job->group;
     /* Pictures are numbered A then B, texts B then C, samples A, B, C (A images, B pairs, C texts).
      */
     const int64_t n = stream == VLM_IMAGES  ? group->n_images
@@ -192,25 +215,26 @@ static vlmoe_status fill_stream(const vlm_source *source, int stream, int64_t nu
                                  : stream == VLM_PAIRS ? group->n_images
                                                        : group->n_images + group->n_pairs;
     for (int64_t i = 0; i < n; i++) {
-        if (atomic_load_explicit(cancel, memory_order_relaxed)) return VLMOE_E_STATE;
+        if (atomic_load_explicit(job->cancel, memory_order_relaxed)) return VLMOE_E_STATE;
         place picture = {.step = group->step,
                          .group = group->index,
                          .index = first_picture + i,
                          .stream = stream};
-        picture.number = draw_sample(source, stream, number, i);
+        picture.number = draw_sample(job->source, stream, number, i);
         place text = picture;
         text.index = first_text + i;
         group->sample[first_sample + i] = picture.number;
-        VLM_TRY(fill_sample(source, &picture, &text, group, error));
+        VLM_TRY(fill_sample(job, &picture, &text, error));
         /* A stream that has no text here still counts: its texts have no tokens. */
         if (stream != VLM_IMAGES) group->text_offset[text.index + 1] = (int32_t)group->n_tokens;
     }
     return VLMOE_OK;
 }
 
-vlmoe_status vlm_group_fill(const vlm_source *source, int64_t number, vlm_group *group,
-                            const atomic_bool *cancel, vlmoe_error *error)
+vlmoe_status vlm_group_fill(const vlm_source *source, int64_t number, vlm_workspace *workspace,
+                            vlm_group *group, const atomic_bool *cancel, vlmoe_error *error)
 {
+    const group_job job = {source, workspace, group, cancel};
     group->step = number / source->groups;
     group->index = number % source->groups;
     group->n_images = group_count(source, VLM_IMAGES, number);
@@ -219,7 +243,7 @@ vlmoe_status vlm_group_fill(const vlm_source *source, int64_t number, vlm_group 
     group->n_tokens = 0;
     group->n_cut = 0;
     group->text_offset[0] = 0;
-    VLM_TRY(fill_stream(source, VLM_IMAGES, number, group, cancel, error));
-    VLM_TRY(fill_stream(source, VLM_PAIRS, number, group, cancel, error));
-    return fill_stream(source, VLM_TEXTS, number, group, cancel, error);
+    VLM_TRY(fill_stream(&job, VLM_IMAGES, number, error));
+    VLM_TRY(fill_stream(&job, VLM_PAIRS, number, error));
+    return fill_stream(&job, VLM_TEXTS, number, error);
 }

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* check NULL: the decoder finds out by itself. */
+/* check NULL: the decoder finds out by itself. probe NULL: it is the decoder's too. */
 typedef struct kind_row {
     const char *name, *extension;
     vlm_probe_fn *probe;
@@ -12,7 +12,7 @@ typedef struct kind_row {
 } kind_row;
 static const kind_row kind_rows[VLM_IMAGE_KINDS] = {
     [VLM_IMAGE_UNKNOWN] = {"unknown", "bin", NULL, NULL},
-    [VLM_IMAGE_JPEG] = {"JPEG", "jpg", vlm_jpeg_probe, NULL},
+    [VLM_IMAGE_JPEG] = {"JPEG", "jpg", NULL, NULL},
     [VLM_IMAGE_PNG] = {"PNG", "png", vlm_png_probe, vlm_png_check},
     [VLM_IMAGE_GIF] = {"GIF", "gif", vlm_gif_probe, vlm_gif_check},
     [VLM_IMAGE_BMP] = {"BMP", "bmp", vlm_bmp_probe, vlm_bmp_check},
@@ -63,72 +63,92 @@ void vlm_image_free(vlm_image *image)
     *image = (vlm_image){0};
 }
 
-/* Header only. */
-static vlmoe_status probe(vlm_image_kind kind, const unsigned char *data, size_t bytes,
-                          vlm_size *out, vlmoe_error *error)
+/* The size by the header. */
+static vlmoe_status measure(const vlm_image_file *file, vlm_size *out, vlmoe_error *error)
 {
-    if (kind == VLM_IMAGE_WEBP)
+    if (file->kind == VLM_IMAGE_WEBP)
         return vlm_fail(error, VLMOE_E_UNSUPPORTED,
                         "WebP pictures are not read; convert them to PNG or JPEG");
-    if (kind == VLM_IMAGE_UNKNOWN)
+    if (file->kind == VLM_IMAGE_UNKNOWN)
         return vlm_fail(error, VLMOE_E_FORMAT,
                         "not a picture: %llu bytes that do not begin like JPEG, PNG, GIF, BMP or "
                         "binary PNM",
-                        (unsigned long long)bytes);
-    vlm_size size = {0};
-    vlmoe_status st = kind_rows[kind].probe(data, bytes, &size, error);
-    if (!st && (size.width < 1 || size.height < 1 || size.width > VLM_IMAGE_SIDE_MAX ||
-                size.height > VLM_IMAGE_SIDE_MAX))
+                        (unsigned long long)file->bytes);
+    vlmoe_status st = file->kind == VLM_IMAGE_JPEG
+                          ? vlm_jpeg_open(file->workspace, file->data, file->bytes, out, error)
+                          : kind_rows[file->kind].probe(file->data, file->bytes, out, error);
+    if (!st && (out->width < 1 || out->height < 1 || out->width > VLM_IMAGE_SIDE_MAX ||
+                out->height > VLM_IMAGE_SIDE_MAX))
         st = vlm_fail(error, VLMOE_E_FORMAT, "header says %lld x %lld pixels; a side is 1..%d",
-                      (long long)size.width, (long long)size.height, VLM_IMAGE_SIDE_MAX);
-    if (st) vlm_fail_in(error, "%s picture", vlm_image_kind_name(kind));
-    else *out = size;
+                      (long long)out->width, (long long)out->height, VLM_IMAGE_SIDE_MAX);
+    if (st) vlm_fail_in(error, "%s picture", vlm_image_kind_name(file->kind));
+    return st;
+}
+
+vlmoe_status vlm_image_open(vlm_workspace *workspace, const void *data, size_t bytes,
+                            const vlm_image_options *options, vlm_image_file *out,
+                            vlmoe_error *error)
+{
+    static const vlm_image_options defaults = VLM_IMAGE_OPTIONS_INIT;
+    vlm_image_file file = {data, bytes, vlm_image_sniff(data, bytes), .workspace = workspace};
+    vlm_size size = {0, 0};
+    if (!options) options = &defaults;
+    if (options->max_pixels < 1 || options->max_pixels > VLM_IMAGE_PIXELS_MAX)
+        return vlm_fail(error, VLMOE_E_ARG, "max_pixels is %lld, outside 1..%d",
+                        (long long)options->max_pixels, VLM_IMAGE_PIXELS_MAX);
+    VLM_TRY(measure(&file, &size, error));
+    if (size.width * size.height > options->max_pixels)
+        return vlm_fail(error, VLMOE_E_FORMAT,
+                        "%s picture: header says %lld x %lld = %lld pixels, more than the limit "
+                        "of %lld",
+                        vlm_image_kind_name(file.kind), (long long)size.width,
+                        (long long)size.height, (long long)(size.width * size.height),
+                        (long long)options->max_pixels);
+    file.width = size.width;
+    file.height = size.height;
+    memcpy(file.background, options->background, sizeof file.background);
+    *out = file;
+    return VLMOE_OK;
+}
+
+vlmoe_status vlm_image_read(const vlm_image_file *file, const vlm_box *part, uint8_t *pixels,
+                            vlmoe_error *error)
+{
+    vlm_check_fn *check = kind_rows[file->kind].check;
+    vlmoe_status st = check ? check(file->data, file->bytes, error) : VLMOE_OK;
+    if (!st)
+        st = file->kind == VLM_IMAGE_JPEG ? vlm_jpeg_read(file, part, pixels, error)
+                                          : vlm_stb_read(file, pixels, error);
+    if (st) vlm_fail_in(error, "%s picture", vlm_image_kind_name(file->kind));
     return st;
 }
 
 vlmoe_status vlm_image_probe(const void *data, size_t bytes, int64_t *width, int64_t *height,
                              vlmoe_error *error)
 {
+    vlm_image_file file = {data, bytes, vlm_image_sniff(data, bytes)};
     vlm_size size = {0, 0};
-    VLM_TRY(probe(vlm_image_sniff(data, bytes), data, bytes, &size, error));
+    VLM_TRY(vlm_workspace_create(&file.workspace, error));
+    vlmoe_status st = measure(&file, &size, error);
+    vlm_workspace_destroy(file.workspace);
+    VLM_TRY(st);
     *width = size.width;
     *height = size.height;
     return VLMOE_OK;
 }
 
-static vlmoe_status decode_kind(vlm_image_kind kind, const unsigned char *data, size_t bytes,
-                                const uint8_t *background, vlm_image *out, vlmoe_error *error)
-{
-    if (kind_rows[kind].check) VLM_TRY(kind_rows[kind].check(data, bytes, error));
-    if (kind == VLM_IMAGE_JPEG) return vlm_jpeg_decode(data, bytes, out, error);
-    return vlm_stb_decode(data, bytes, background, out, error);
-}
-
 vlmoe_status vlm_image_decode(const void *data, size_t bytes, const vlm_image_options *options,
                               vlm_image *out, vlmoe_error *error)
 {
-    static const vlm_image_options defaults = VLM_IMAGE_OPTIONS_INIT;
-    if (!options) options = &defaults;
-    if (options->max_pixels < 1 || options->max_pixels > VLM_IMAGE_PIXELS_MAX)
-        return vlm_fail(error, VLMOE_E_ARG, "max_pixels is %lld, outside 1..%d",
-                        (long long)options->max_pixels, VLM_IMAGE_PIXELS_MAX);
-    vlm_image_kind kind = vlm_image_sniff(data, bytes);
-    vlm_size size = {0, 0};
-    VLM_TRY(probe(kind, data, bytes, &size, error));
-    if (size.width * size.height > options->max_pixels)
-        return vlm_fail(error, VLMOE_E_FORMAT,
-                        "%s picture: header says %lld x %lld = %lld pixels, more than the limit "
-                        "of %lld",
-                        vlm_image_kind_name(kind), (long long)size.width, (long long)size.height,
-                        (long long)(size.width * size.height), (long long)options->max_pixels);
+    vlm_workspace *workspace = NULL;
+    vlm_image_file file;
     vlm_image image = {0};
-    VLM_TRY(vlm_image_create(size.width, size.height, &image, error));
-    vlmoe_status st = decode_kind(kind, data, bytes, options->background, &image, error);
-    if (st) {
-        vlm_image_free(&image);
-        vlm_fail_in(error, "%s picture", vlm_image_kind_name(kind));
-        return st;
-    }
-    *out = image;
-    return VLMOE_OK;
+    VLM_TRY(vlm_workspace_create(&workspace, error));
+    vlmoe_status st = vlm_image_open(workspace, data, bytes, options, &file, error);
+    if (!st) st = vlm_image_create(file.width, file.height, &image, error);
+    if (!st) st = vlm_image_read(&file, NULL, image.pixels, error);
+    vlm_workspace_destroy(workspace);
+    if (st) vlm_image_free(&image);
+    else *out = image;
+    return st;
 }

@@ -6,12 +6,21 @@
 
 #include "base.h"
 #include "base_rng.h"
+#include "data_workspace.h"
 
 /* An owned picture. pixels is [height, width, 3], RGB, row after row without gaps. */
 typedef struct vlm_image {
     int64_t width, height;
     uint8_t *pixels;
 } vlm_image;
+
+typedef struct vlm_size {
+    int64_t width, height;
+} vlm_size;
+
+typedef struct vlm_box {
+    int64_t x, y, width, height; /* pixels; the corner is inside */
+} vlm_box;
 
 enum { VLM_IMAGE_SIDE_MAX = 65535 }; /* no side is longer than this, whatever the limits say */
 enum { VLM_IMAGE_PIXELS_DEFAULT = 64 * 1024 * 1024 };
@@ -46,6 +55,27 @@ typedef struct vlm_image_options {
 } vlm_image_options;
 #define VLM_IMAGE_OPTIONS_INIT {VLM_IMAGE_PIXELS_DEFAULT, {255, 255, 255}}
 
+/* A file whose header was read, and where its pixels can be. */
+typedef struct vlm_image_file {
+    const unsigned char *data; /* borrowed */
+    size_t bytes;
+    vlm_image_kind kind;
+    int64_t width, height;
+    uint8_t background[3];
+    vlm_workspace *workspace;
+} vlm_image_file;
+
+/* The two steps of decoding, for those who want a part of the pixels or many pictures: open checks
+ * the header and the limit, read fills pixels [height, width, 3], the caller's memory. Both take
+ * what they need from the workspace until its next reset, which comes after read; one file at a
+ * time. Pixels outside part (NULL = everything) may stay unset, but the rest of the file is checked
+ * all the same. Errors: as vlm_image_decode. */
+vlmoe_status vlm_image_open(vlm_workspace *workspace, const void *data, size_t bytes,
+                            const vlm_image_options *options, vlm_image_file *out,
+                            vlmoe_error *error);
+vlmoe_status vlm_image_read(const vlm_image_file *file, const vlm_box *part, uint8_t *pixels,
+                            vlmoe_error *error);
+
 /* Size from the header; no pixel is decoded. Errors: FORMAT, UNSUPPORTED (WebP). */
 vlmoe_status vlm_image_probe(const void *data, size_t bytes, int64_t *width, int64_t *height,
                              vlmoe_error *error);
@@ -59,16 +89,15 @@ vlmoe_status vlm_image_decode(const void *data, size_t bytes, const vlm_image_op
 
 /* ---- Geometry ---- */
 
-typedef struct vlm_box {
-    int64_t x, y, width, height; /* pixels; the corner is inside */
-} vlm_box;
-
-/* box of the picture -> out [height, width, 3], the caller's memory. Antialiased bicubic (a =
+/* box of the picture -> all of out, whose size and memory are the caller's. Antialiased bicubic (a =
  * -0.5), every byte equal to Pillow's Image.resize((width, height), BICUBIC, box=box): near the
- * box's edges it looks at the picture's pixels outside the box. Errors: ARG (box not inside the
- * picture, a side below 1 or above VLM_IMAGE_SIDE_MAX), NOMEM. */
-vlmoe_status vlm_image_resize(const vlm_image *image, vlm_box box, int64_t width, int64_t height,
-                              uint8_t *out, vlmoe_error *error);
+ * box's edges it looks at the picture's pixels outside the box. workspace NULL = one for this call.
+ * Errors: ARG (box not inside the picture, a side below 1 or above VLM_IMAGE_SIDE_MAX), NOMEM. */
+vlmoe_status vlm_image_resize(const vlm_image *image, vlm_box box, const vlm_image *out,
+                              vlm_workspace *workspace, vlmoe_error *error);
+
+/* The part of a picture that such a resize reads. */
+vlm_box vlm_image_resize_reads(vlm_size picture, vlm_box box, vlm_size out);
 
 /* The transform of evaluation: the whole picture to a square, aspect not kept. out is [size, size,
  * 3]. */
@@ -106,9 +135,10 @@ vlm_box vlm_augment_box(const vlm_augment *augment, int64_t width, int64_t heigh
 void vlm_augment_colour(const vlm_augment *augment, uint8_t *pixels, int64_t n_pixels,
                         vlm_rng *rng);
 
-/* Crop, resize, mirror, colours: out is [size, size, 3]. Errors: ARG, NOMEM. */
-vlmoe_status vlm_image_augment(const vlm_image *image, const vlm_augment *augment, int64_t size,
-                               vlm_rng *rng, uint8_t *out, vlmoe_error *error);
+/* Crop, resize, mirror, colours: out's size and memory are the caller's. workspace NULL = one for
+ * this call. Errors: ARG, NOMEM. */
+vlmoe_status vlm_image_augment(const vlm_image *image, const vlm_augment *augment, vlm_rng *rng,
+                               const vlm_image *out, vlm_workspace *workspace, vlmoe_error *error);
 
 /* The four colour changes one by one, in place; pixels [n_pixels, 3]. factor 1 (hue: 0) changes
  * nothing, except that the way through HSV rounds. */

@@ -18,6 +18,7 @@ struct vlm_prefetch {
     int64_t held;   /* number of the piece the caller holds, position - 1 */
     int64_t ticket; /* next number to prepare */
     int n_busy;
+    int n_started; /* threads that have their number */
     bool is_closing;
     /* read without the lock */
     atomic_bool cancel;
@@ -34,15 +35,15 @@ static bool has_work(const vlm_prefetch *prefetch)
 }
 
 /* Prepare one piece; called and left with the lock held. */
-static void work_once(vlm_prefetch *prefetch)
+static void work_once(vlm_prefetch *prefetch, int worker)
 {
     const int64_t number = prefetch->ticket++;
     const int i_slot = (int)(number % prefetch->params.n_slots);
     vlmoe_error error = {0};
     prefetch->n_busy++;
     pthread_mutex_unlock(&prefetch->lock);
-    vlmoe_status status =
-        prefetch->params.fn(prefetch->params.arg, number, i_slot, &prefetch->cancel, &error);
+    vlmoe_status status = prefetch->params.fn(prefetch->params.arg, number, i_slot, worker,
+                                              &prefetch->cancel, &error);
     pthread_mutex_lock(&prefetch->lock);
     prefetch->n_busy--;
     error.status = status;
@@ -54,8 +55,9 @@ static void *worker_main(void *arg)
 {
     vlm_prefetch *prefetch = arg;
     pthread_mutex_lock(&prefetch->lock);
+    const int worker = prefetch->n_started++;
     while (!prefetch->is_closing) {
-        if (has_work(prefetch)) work_once(prefetch);
+        if (has_work(prefetch)) work_once(prefetch, worker);
         else pthread_cond_wait(&prefetch->work, &prefetch->lock);
     }
     pthread_mutex_unlock(&prefetch->lock);

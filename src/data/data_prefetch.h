@@ -6,10 +6,10 @@
 #include <stdatomic.h>
 #include "base.h"
 
-/* Prepare piece `number` in place `slot`. A slot has one piece at a time; several slots are worked
+/* Prepare piece `number` in place `slot`, on thread `worker` of [0, n_workers). A slot has one piece at a time; several slots are worked
  * on at once. When *cancel becomes true the piece is no longer wanted, and returning early with any
  * status is right. */
-typedef vlmoe_status (*vlm_prefetch_fn)(void *arg, int64_t number, int slot,
+typedef vlmoe_status (*vlm_prefetch_fn)(void *arg, int64_t number, int slot, int worker,
                                         const atomic_bool *cancel, vlmoe_error *error);
 
 typedef struct vlm_prefetch_params {

@@ -17,60 +17,64 @@ static double cubic(double x)
     return 0.0;
 }
 
-static void axis_free(vlm_axis *a)
+/* [low, high): what output i of n_out reads of n_in pixels, of which [start, start + length) become
+ * n_out. The window widens when shrinking: no aliasing. */
+typedef struct window {
+    double centre, stretch;
+    int64_t low, high;
+} window;
+
+static window window_of(int64_t i, int64_t n_in, int64_t start, double scale)
 {
-    vlm_free(a->first);
-    vlm_free(a->count);
-    vlm_free(a->weight);
+    double stretch = VLM_MAX(scale, 1.0), reach = 2.0 * stretch;
+    double centre = (double)start + ((double)i + 0.5) * scale;
+    int64_t low = (int64_t)(centre - reach + 0.5), high = (int64_t)(centre + reach + 0.5);
+    return (window){centre, stretch, VLM_MAX(low, 0), VLM_MIN(high, n_in)};
 }
 
 /* Weights of output i: scratch [width] in double, normalised, then rounded. */
-static void axis_fill(vlm_axis *a, int64_t i, int64_t n_in, double start, double scale,
-                      double *scratch)
+static void axis_fill(vlm_axis *a, int64_t i, const window *w, double *scratch)
 {
-    double stretch = VLM_MAX(scale, 1.0); /* the window widens when shrinking: no aliasing */
-    double reach = 2.0 * stretch, centre = start + ((double)i + 0.5) * scale, sum = 0.0;
-    int64_t low = (int64_t)(centre - reach + 0.5), high = (int64_t)(centre + reach + 0.5);
-    low = VLM_MAX(low, 0);
-    high = VLM_MIN(high, n_in);
-    for (int64_t j = 0; j < high - low; j++) {
-        scratch[j] = cubic(((double)(j + low) - centre + 0.5) * (1.0 / stretch));
+    const int64_t n = w->high - w->low;
+    double sum = 0.0;
+    for (int64_t j = 0; j < n; j++) {
+        scratch[j] = cubic(((double)(j + w->low) - w->centre + 0.5) * (1.0 / w->stretch));
         sum += scratch[j];
     }
-    for (int64_t j = 0; j < high - low; j++) {
-        double w = sum != 0.0 ? scratch[j] / sum : scratch[j];
-        w *= 1 << VLM_PIXEL_FRACTION;
-        a->weight[i * a->width + j] = (int32_t)(w < 0 ? w - 0.5 : w + 0.5);
+    for (int64_t j = 0; j < n; j++) {
+        double weight = sum != 0.0 ? scratch[j] / sum : scratch[j];
+        weight *= 1 << VLM_PIXEL_FRACTION;
+        a->weight[i * a->width + j] = (int32_t)(weight < 0 ? weight - 0.5 : weight + 0.5);
     }
-    a->first[i] = (int32_t)low;
-    a->count[i] = (int32_t)(high - low);
+    a->first[i] = (int32_t)w->low;
+    a->count[i] = (int32_t)n;
 }
 
 /* n_in pixels, of which [start, start + length) become n_out. */
-static vlmoe_status axis_make(int64_t n_in, int64_t start, int64_t length, int64_t n_out,
-                              vlm_axis *out, vlmoe_error *error)
+static vlmoe_status axis_make(int64_t n_in, int64_t start, int64_t length, vlm_workspace *workspace,
+                              vlm_axis *axis, vlmoe_error *error)
 {
-    double scale = (double)length / (double)n_out;
-    vlm_axis a = {.n = n_out, .width = (int64_t)ceil(2.0 * VLM_MAX(scale, 1.0)) * 2 + 1};
-    double *scratch = vlm_alloc_array((size_t)a.width, sizeof *scratch);
-    a.first = vlm_alloc_array((size_t)n_out, sizeof *a.first);
-    a.count = vlm_alloc_array((size_t)n_out, sizeof *a.count);
-    a.weight = vlm_alloc_array((size_t)n_out * (size_t)a.width, sizeof *a.weight);
-    if (!scratch || !a.first || !a.count || !a.weight) {
-        vlm_free(scratch);
-        axis_free(&a);
+    const double scale = (double)length / (double)axis->n;
+    axis->width = (int64_t)ceil(2.0 * VLM_MAX(scale, 1.0)) * 2 + 1;
+    const size_t n = (size_t)axis->n, width = (size_t)axis->width;
+    double *scratch = vlm_workspace_take(workspace, width, sizeof *scratch);
+    axis->first = vlm_workspace_take(workspace, n, sizeof *axis->first);
+    axis->count = vlm_workspace_take(workspace, n, sizeof *axis->count);
+    axis->weight = vlm_workspace_take(workspace, n * width, sizeof *axis->weight);
+    if (!scratch || !axis->first || !axis->count || !axis->weight)
         return vlm_fail(error, VLMOE_E_NOMEM, "no memory to resize %lld pixels to %lld",
-                        (long long)length, (long long)n_out);
+                        (long long)length, (long long)axis->n);
+    for (int64_t i = 0; i < axis->n; i++) {
+        window w = window_of(i, n_in, start, scale);
+        axis_fill(axis, i, &w, scratch);
     }
-    for (int64_t i = 0; i < n_out; i++) axis_fill(&a, i, n_in, (double)start, scale, scratch);
-    vlm_free(scratch);
-    *out = a;
     return VLMOE_OK;
 }
 
-static vlmoe_status check(const vlm_image *image, vlm_box box, int64_t width, int64_t height,
+static vlmoe_status check(const vlm_image *image, vlm_box box, const vlm_image *out,
                           vlmoe_error *error)
 {
+    const int64_t width = out->width, height = out->height;
     bool inside = box.x >= 0 && box.y >= 0 && box.width >= 1 && box.height >= 1 &&
                   box.x <= image->width && box.y <= image->height &&
                   box.width <= image->width - box.x && box.height <= image->height - box.y;
@@ -103,50 +107,60 @@ static void all_across(const vlm_image *image, const vlm_axis *axis, const vlm_a
 
 /* out has its size and its pixels' memory. */
 static vlmoe_status two_passes(const vlm_image *image, const vlm_axis *across, const vlm_axis *down,
-                               const vlm_image *out, vlmoe_error *error)
+                               vlm_workspace *workspace, const vlm_image *out, vlmoe_error *error)
 {
     const int64_t row_bytes = out->width * 3, last = down->n - 1, end = across->n - 1;
     const size_t stride = vlm_round_up((size_t)row_bytes, VLM_PIXEL_PAD);
     const size_t n_rows = (size_t)(down->first[last] + down->count[last] - down->first[0]);
     const size_t n_columns =
         (size_t)(across->first[end] + across->count[end] - across->first[0]) * 3;
-    uint8_t *rows = vlm_alloc_array(vlm_round_up(n_rows, VLM_PIXEL_ROWS), stride);
-    uint8_t *columns = vlm_alloc_array(vlm_round_up(n_columns, VLM_PIXEL_ROWS), VLM_PIXEL_ROWS);
-    vlmoe_status st = VLMOE_OK;
-    if (!rows || !columns) {
-        st = vlm_fail(error, VLMOE_E_NOMEM, "no memory to resize to %lld x %lld",
-                      (long long)out->width, (long long)out->height);
-        goto done;
-    }
+    uint8_t *rows = vlm_workspace_take(workspace, vlm_round_up(n_rows, VLM_PIXEL_ROWS), stride);
+    uint8_t *columns =
+        vlm_workspace_take(workspace, vlm_round_up(n_columns, VLM_PIXEL_ROWS), VLM_PIXEL_ROWS);
+    if (!rows || !columns)
+        return vlm_fail(error, VLMOE_E_NOMEM, "no memory to resize to %lld x %lld",
+                        (long long)out->width, (long long)out->height);
     all_across(image, across, down, columns, rows, (int64_t)stride);
     for (int64_t y = 0; y < out->height; y++)
         vlm_pixel_best()->down(down, y, rows, (int64_t)stride, row_bytes,
                                out->pixels + y * row_bytes);
-done:
-    vlm_free(rows);
-    vlm_free(columns);
+    return VLMOE_OK;
+}
+
+static vlmoe_status resize(const vlm_image *image, vlm_box box, const vlm_image *out,
+                           vlm_workspace *workspace, vlmoe_error *error)
+{
+    vlm_axis across = {.n = out->width}, down = {.n = out->height};
+    VLM_TRY(axis_make(image->width, box.x, box.width, workspace, &across, error));
+    VLM_TRY(axis_make(image->height, box.y, box.height, workspace, &down, error));
+    return two_passes(image, &across, &down, workspace, out, error);
+}
+
+vlmoe_status vlm_image_resize(const vlm_image *image, vlm_box box, const vlm_image *out,
+                              vlm_workspace *workspace, vlmoe_error *error)
+{
+    VLM_TRY(check(image, box, out, error));
+    if (workspace) return resize(image, box, out, workspace, error);
+    VLM_TRY(vlm_workspace_create(&workspace, error));
+    vlmoe_status st = resize(image, box, out, workspace, error);
+    vlm_workspace_destroy(workspace);
     return st;
 }
 
-vlmoe_status vlm_image_resize(const vlm_image *image, vlm_box box, int64_t width, int64_t height,
-                              uint8_t *out, vlmoe_error *error)
+vlm_box vlm_image_resize_reads(vlm_size picture, vlm_box box, vlm_size out)
 {
-    VLM_TRY(check(image, box, width, height, error));
-    vlm_axis across, down;
-    VLM_TRY(axis_make(image->width, box.x, box.width, width, &across, error));
-    vlmoe_status st = axis_make(image->height, box.y, box.height, height, &down, error);
-    if (!st) {
-        st = two_passes(image, &across, &down, &(vlm_image){width, height, out}, error);
-        axis_free(&down);
-    }
-    axis_free(&across);
-    return st;
+    const double across = (double)box.width / (double)out.width;
+    const double down = (double)box.height / (double)out.height;
+    const int64_t left = window_of(0, picture.width, box.x, across).low;
+    const int64_t top = window_of(0, picture.height, box.y, down).low;
+    return (vlm_box){left, top, window_of(out.width - 1, picture.width, box.x, across).high - left,
+                     window_of(out.height - 1, picture.height, box.y, down).high - top};
 }
 
 vlmoe_status vlm_image_fit(const vlm_image *image, int64_t size, uint8_t *out, vlmoe_error *error)
 {
-    return vlm_image_resize(image, (vlm_box){0, 0, image->width, image->height}, size, size, out,
-                            error);
+    return vlm_image_resize(image, (vlm_box){0, 0, image->width, image->height},
+                            &(vlm_image){size, size, out}, NULL, error);
 }
 
 void vlm_image_mirror(uint8_t *pixels, int64_t width, int64_t height)

@@ -19,28 +19,75 @@ vlmoe_status vlm_sets_get(const vlm_sets *sets, int64_t number, vlm_sample *out,
     return vlm_shards_get(sets->set[low], number - sets->first[low], out, error);
 }
 
-vlmoe_status vlm_source_picture(const vlm_source *source, uint64_t key, const vlm_sample *sample,
-                                vlm_image *own, const vlm_image **out, vlmoe_error *error)
+vlmoe_status vlm_picture_open(const vlm_source *source, uint64_t key, const vlm_sample *sample,
+                              vlm_workspace *workspace, vlm_picture *out, vlmoe_error *error)
 {
-    *out = vlm_cache_get(source->cache, key);
-    if (*out) return VLMOE_OK;
+    vlm_picture picture = {.key = key, .kept = vlm_cache_get(source->cache, key)};
+    vlm_workspace_reset(workspace);
+    if (picture.kept) {
+        picture.file.workspace = workspace;
+        picture.size = (vlm_size){picture.kept->width, picture.kept->height};
+        *out = picture;
+        return VLMOE_OK;
+    }
     if (!sample->image.data) return vlm_fail(error, VLMOE_E_FORMAT, "the sample has no picture");
-    VLM_TRY(vlm_image_decode(sample->image.data, sample->image.bytes, &source->decode, own, error));
-    *out = vlm_cache_keep(source->cache, key, own);
-    if (!*out) *out = own;
+    VLM_TRY(vlm_image_open(workspace, sample->image.data, sample->image.bytes, &source->decode,
+                           &picture.file, error));
+    picture.size = (vlm_size){picture.file.width, picture.file.height};
+    *out = picture;
+    return VLMOE_OK;
+}
+
+/* Decode into memory of its own, which the cache takes over. */
+static vlmoe_status read_and_keep(const vlm_source *source, const vlm_picture *picture,
+                                  const vlm_image **out, vlmoe_error *error)
+{
+    vlm_image own = {0};
+    VLM_TRY(vlm_image_create(picture->size.width, picture->size.height, &own, error));
+    vlmoe_status status = vlm_image_read(&picture->file, NULL, own.pixels, error);
+    if (!status) *out = vlm_cache_keep(source->cache, picture->key, &own);
+    vlm_image_free(&own);
+    return status;
+}
+
+vlmoe_status vlm_picture_read(const vlm_source *source, const vlm_picture *picture,
+                              const vlm_box *part, vlm_image *out, vlmoe_error *error)
+{
+    const vlm_image *kept = picture->kept;
+    const vlm_size size = picture->size;
+    vlm_picture again = *picture;
+    if (!kept && vlm_cache_has_room(source->cache, size.width, size.height)) {
+        VLM_TRY(read_and_keep(source, picture, &kept, error));
+        if (!kept) /* another thread was faster: the room is gone, or the picture there by now */
+            VLM_TRY(vlm_image_open(picture->file.workspace, picture->file.data, picture->file.bytes,
+                                   &source->decode, &again.file, error));
+    }
+    if (kept) {
+        *out = *kept;
+        return VLMOE_OK;
+    }
+    uint8_t *pixels =
+        vlm_workspace_take(picture->file.workspace, (size_t)(size.width * size.height), 3);
+    if (!pixels)
+        return vlm_fail(error, VLMOE_E_NOMEM, "no memory for a picture of %lld x %lld pixels",
+                        (long long)size.width, (long long)size.height);
+    VLM_TRY(vlm_image_read(&again.file, part, pixels, error));
+    *out = (vlm_image){size.width, size.height, pixels};
     return VLMOE_OK;
 }
 
 static vlmoe_status fit_sample(vlm_source *source, int stream, int64_t i, uint8_t *pixels,
                                vlmoe_error *error)
 {
-    vlm_image own = {0};
-    const vlm_image *image = NULL;
-    vlmoe_status status =
-        vlm_source_picture(source, vlm_picture_key(stream, i), &source->view, &own, &image, error);
-    if (!status) status = vlm_image_fit(image, source->image_size, pixels, error);
-    vlm_image_free(&own);
-    return status;
+    vlm_workspace *workspace = source->workspaces[source->n_workers];
+    const int64_t size = source->image_size;
+    vlm_picture picture;
+    vlm_image image;
+    VLM_TRY(vlm_picture_open(source, vlm_picture_key(stream, i), &source->view, workspace, &picture,
+                             error));
+    VLM_TRY(vlm_picture_read(source, &picture, NULL, &image, error));
+    return vlm_image_resize(&image, (vlm_box){0, 0, image.width, image.height},
+                            &(vlm_image){size, size, pixels}, workspace, error);
 }
 
 vlmoe_status vlm_source_sample(vlm_source *source, int stream, int64_t i, uint8_t *pixels,

@@ -87,11 +87,23 @@ static int64_t group_limit(const vlm_source *source)
     return n;
 }
 
-static vlmoe_status prepare(void *arg, int64_t number, int slot, const atomic_bool *cancel,
-                            vlmoe_error *error)
+static vlmoe_status prepare(void *arg, int64_t number, int slot, int worker,
+                            const atomic_bool *cancel, vlmoe_error *error)
 {
     vlm_source *source = arg;
-    return vlm_group_fill(source, number, &source->slots[slot], cancel, error);
+    return vlm_group_fill(source, number, source->workspaces[worker], &source->slots[slot], cancel,
+                          error);
+}
+
+/* One for each thread that makes groups, and one for the caller's samples. */
+static vlmoe_status make_workspaces(vlm_source *source, vlmoe_error *error)
+{
+    const int n = source->n_workers + 1;
+    source->workspaces = vlm_alloc_array((size_t)n, sizeof(vlm_workspace *));
+    if (!source->workspaces)
+        return vlm_fail(error, VLMOE_E_NOMEM, "no memory for %d prefetch threads", n);
+    for (int i = 0; i < n; i++) VLM_TRY(vlm_workspace_create(&source->workspaces[i], error));
+    return VLMOE_OK;
 }
 
 static vlmoe_status start(vlm_source *source, const vlm_cfg_data *data, vlmoe_error *error)
@@ -104,10 +116,12 @@ static vlmoe_status start(vlm_source *source, const vlm_cfg_data *data, vlmoe_er
     if (!source->slots) return vlm_fail(error, VLMOE_E_NOMEM, "no memory for %d groups", n_slots);
     for (; source->n_slots < n_slots; source->n_slots++)
         VLM_TRY(vlm_group_reserve(source, &source->slots[source->n_slots], error));
+    source->n_workers = (int)VLM_MIN(data->workers, data->prefetch); /* a group is one thread's */
+    VLM_TRY(make_workspaces(source, error));
     const vlm_prefetch_params params = {
         .fn = prepare,
         .arg = source,
-        .n_workers = (int)VLM_MIN(data->workers, data->prefetch), /* a group is one thread's work */
+        .n_workers = source->n_workers,
         .n_slots = n_slots,
         .limit = group_limit(source),
     };
@@ -150,6 +164,9 @@ void vlm_source_close(vlm_source *source)
     vlm_prefetch_close(source->prefetch);
     for (int i = 0; i < source->n_slots; i++) vlm_free(source->slots[i].pixels);
     vlm_free(source->slots);
+    for (int i = 0; source->workspaces && i <= source->n_workers; i++)
+        vlm_workspace_destroy(source->workspaces[i]);
+    vlm_free(source->workspaces);
     vlm_cache_destroy(source->cache);
     for (int i = 0; i < VLM_STREAMS; i++) {
         vlm_sets *sets = &source->sets[i];

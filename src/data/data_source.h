@@ -44,6 +44,8 @@ struct vlm_source {
     vlm_cache *cache; /* NULL = none */
     int n_slots;
     vlm_group *slots;
+    int n_workers;
+    vlm_workspace **workspaces; /* [n_workers + 1] of the workers, and of vlm_source_sample */
     vlm_prefetch *prefetch;
     vlm_sample view; /* of vlm_source_sample */
 };
@@ -54,21 +56,32 @@ vlmoe_status vlm_group_reserve(const vlm_source *source, vlm_group *group, vlmoe
 
 /* Make group `number` (step * G + index). Errors: FORMAT (names shard, key and offset), NOMEM; any
  * when *cancel became true. */
-vlmoe_status vlm_group_fill(const vlm_source *source, int64_t number, vlm_group *group,
-                            const atomic_bool *cancel, vlmoe_error *error);
+vlmoe_status vlm_group_fill(const vlm_source *source, int64_t number, vlm_workspace *workspace,
+                            vlm_group *group, const atomic_bool *cancel, vlmoe_error *error);
 
 /* Sample by its global number in a stream. Errors: ARG, FORMAT. */
 vlmoe_status vlm_sets_get(const vlm_sets *sets, int64_t number, vlm_sample *out,
                           vlmoe_error *error);
 
-/* The decoded picture of a sample of a stream, for one transform: from the cache, or decoded and,
- * if there is no room for it, held in *own, which the caller frees in any case. */
+/* A sample's picture on its way to pixels: in the cache, or a file of which only the header was
+ * read. */
+typedef struct vlm_picture {
+    uint64_t key;
+    const vlm_image *kept; /* NULL = not in the cache */
+    vlm_image_file file;
+    vlm_size size;
+} vlm_picture;
+
 static inline uint64_t vlm_picture_key(int stream, int64_t number)
 {
     return (uint64_t)number * VLM_STREAMS + (uint64_t)stream;
 }
-vlmoe_status vlm_source_picture(const vlm_source *source, uint64_t key, const vlm_sample *sample,
-                                vlm_image *own, const vlm_image **out, vlmoe_error *error);
+/* Resets the workspace; what is read is valid until its next reset. part as vlm_image_read: a
+ * picture for which the cache has room is decoded whole and kept. */
+vlmoe_status vlm_picture_open(const vlm_source *source, uint64_t key, const vlm_sample *sample,
+                              vlm_workspace *workspace, vlm_picture *out, vlmoe_error *error);
+vlmoe_status vlm_picture_read(const vlm_source *source, const vlm_picture *picture,
+                              const vlm_box *part, vlm_image *out, vlmoe_error *error);
 
 vlm_image_options vlm_source_decode_options(const vlmoe_config *config);
 

@@ -8,20 +8,38 @@
  * decoder's may be larger than the largest picture allowed needs (16-bit RGBA). */
 enum { BLOCK_MAX = 1000 * 1024 * 1024 };
 
+/* stb_image asks for memory without saying for whom, so the workspace of the call that is running on
+ * this thread is told here; NULL outside vlm_stb_read. */
+static _Thread_local vlm_workspace *memory;
+
+/* Cleared, because stb_image copies bytes that nobody wrote when a file uses the distance codes 30
+ * and 31, which do not exist (RFC 1951, 3.2.6): such a file must give the same pixels every time. */
 static void *stb_malloc(size_t bytes)
 {
-    return bytes > BLOCK_MAX ? NULL : malloc(bytes);
+    if (bytes > BLOCK_MAX) return NULL;
+    if (!memory) return calloc(1, bytes);
+    void *block = vlm_workspace_take(memory, 1, bytes);
+    return block ? memset(block, 0, bytes) : NULL;
 }
 
-static void *stb_realloc(void *block, size_t bytes)
+static void *stb_realloc(void *block, size_t before, size_t bytes)
 {
-    return bytes > BLOCK_MAX ? NULL : realloc(block, bytes);
+    void *more = stb_malloc(bytes);
+    if (!more) return NULL;
+    if (block) memcpy(more, block, VLM_MIN(before, bytes));
+    if (!memory) free(block);
+    return more;
 }
 
-#define STBI_MALLOC(bytes)         stb_malloc(bytes)
-#define STBI_REALLOC(block, bytes) stb_realloc(block, bytes)
-#define STBI_FREE(block)           free(block)
-#define STBI_ASSERT(what)          ((void)0)
+static void stb_free(void *block)
+{
+    if (!memory) free(block);
+}
+
+#define STBI_MALLOC(bytes)                       stb_malloc(bytes)
+#define STBI_REALLOC_SIZED(block, before, bytes) stb_realloc(block, before, bytes)
+#define STBI_FREE(block)                         stb_free(block)
+#define STBI_ASSERT(what)                        ((void)0)
 #define STBI_NO_STDIO
 #define STBI_NO_LINEAR
 #define STBI_NO_HDR
@@ -85,18 +103,26 @@ static void flatten(const uint8_t *pixels, int64_t n, int channels, const uint8_
     }
 }
 
-vlmoe_status vlm_stb_decode(const unsigned char *data, size_t bytes, const uint8_t *background,
-                            vlm_image *out, vlmoe_error *error)
+static vlmoe_status read_file(const vlm_image_file *file, uint8_t *pixels, vlmoe_error *error)
 {
     int width = 0, height = 0, channels = 0;
-    VLM_TRY(check_bytes(bytes, error));
-    uint8_t *pixels = stbi_load_from_memory(data, (int)bytes, &width, &height, &channels, 0);
-    if (!pixels) return stb_fail(error);
+    VLM_TRY(check_bytes(file->bytes, error));
+    uint8_t *found =
+        stbi_load_from_memory(file->data, (int)file->bytes, &width, &height, &channels, 0);
+    if (!found) return stb_fail(error);
     vlmoe_status st = VLMOE_OK;
-    if (width != out->width || height != out->height)
+    if (width != file->width || height != file->height)
         st = vlm_fail(error, VLMOE_E_FORMAT, "header says %lld x %lld pixels, there are %d x %d",
-                      (long long)out->width, (long long)out->height, width, height);
-    else flatten(pixels, out->width * out->height, channels, background, out->pixels);
-    stbi_image_free(pixels);
+                      (long long)file->width, (long long)file->height, width, height);
+    else flatten(found, file->width * file->height, channels, file->background, pixels);
+    stbi_image_free(found);
+    return st;
+}
+
+vlmoe_status vlm_stb_read(const vlm_image_file *file, uint8_t *pixels, vlmoe_error *error)
+{
+    memory = file->workspace;
+    vlmoe_status st = read_file(file, pixels, error);
+    memory = NULL;
     return st;
 }

@@ -90,17 +90,17 @@ static vlmoe_status walk(const unsigned char *data, size_t bytes, vlmoe_error *e
                     bytes);
 }
 
-vlmoe_status vlm_jpeg_probe(const unsigned char *data, size_t bytes, vlm_size *out,
-                            vlmoe_error *error)
+vlmoe_status vlm_jpeg_open(vlm_workspace *workspace, const unsigned char *data, size_t bytes,
+                           vlm_size *out, vlmoe_error *error)
 {
+    (void)workspace;
     VLM_TRY(walk(data, bytes, error)); /* stb_image reads code tables on its way to the size */
     return vlm_stb_probe(data, bytes, out, error);
 }
 
-vlmoe_status vlm_jpeg_decode(const unsigned char *data, size_t bytes, vlm_image *out,
-                             vlmoe_error *error)
+vlmoe_status vlm_jpeg_read(const vlm_image_file *file, const vlm_box *part, uint8_t *pixels,
+                           vlmoe_error *error)
 {
-    const uint8_t unused[3] = {0}; /* a JPEG is never transparent */
-    VLM_TRY(walk(data, bytes, error));
-    return vlm_stb_decode(data, bytes, unused, out, error);
+    (void)part;
+    return vlm_stb_read(file, pixels, error);
 }

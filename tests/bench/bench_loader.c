@@ -24,9 +24,10 @@ typedef struct bench {
     vlmk_cpu_state *state;
     vlmk_env env;
     const vlmk_table *kernels;
-    float *rows;     /* [P, 3 patch patch] of a group */
-    uint8_t *pixels; /* of one picture */
-    int64_t next;    /* sample */
+    float *rows;              /* [P, 3 patch patch] of a group */
+    vlm_workspace *workspace; /* the source's, for its caller */
+    uint8_t *pixels;          /* of one picture */
+    int64_t next;             /* sample */
     vlmoe_error error;
 } bench;
 
@@ -97,12 +98,12 @@ static int64_t run_decode(bench *b, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) {
         vlm_sample sample;
-        vlm_image image = {0};
+        vlm_picture picture;
+        vlm_image image;
         next_sample(b, &sample);
-        if (vlm_image_decode(sample.image.data, sample.image.bytes, &b->source->decode, &image,
-                             &b->error))
+        if (vlm_picture_open(b->source, 0, &sample, b->workspace, &picture, &b->error) ||
+            vlm_picture_read(b->source, &picture, NULL, &image, &b->error))
             give_up(b, "decode");
-        vlm_image_free(&image);
     }
     return n;
 }
@@ -114,23 +115,25 @@ static void run_stage(bench *b, double *spent)
     const vlm_augment *augment = &b->source->augment;
     vlm_rng rng = vlm_rng_at(2, VLM_STREAM_TEST, (uint64_t)b->next, 0, 0);
     vlm_sample sample;
-    vlm_image image = {0};
+    vlm_picture picture;
+    vlm_image image;
     double at[STAGES + 1] = {cpu_now()};
     next_sample(b, &sample);
     at[1] = cpu_now();
-    if (vlm_image_decode(sample.image.data, sample.image.bytes, &b->source->decode, &image,
-                         &b->error))
+    if (vlm_picture_open(b->source, 0, &sample, b->workspace, &picture, &b->error))
         give_up(b, "decode");
+    const vlm_box box = vlm_augment_box(augment, picture.size.width, picture.size.height, &rng);
+    const vlm_box part = vlm_image_resize_reads(picture.size, box, (vlm_size){size, size});
+    if (vlm_picture_read(b->source, &picture, &part, &image, &b->error)) give_up(b, "decode");
     at[2] = cpu_now();
-    vlm_box box = vlm_augment_box(augment, image.width, image.height, &rng);
-    if (vlm_image_resize(&image, box, size, size, b->pixels, &b->error)) give_up(b, "resize");
+    const vlm_image out = {size, size, b->pixels};
+    if (vlm_image_resize(&image, box, &out, b->workspace, &b->error)) give_up(b, "resize");
     if (vlm_rng_unit(&rng) < augment->mirror) vlm_image_mirror(b->pixels, size, size);
     at[3] = cpu_now();
     vlm_augment_colour(augment, b->pixels, size * size, &rng);
     at[4] = cpu_now();
     normalise(b, 1, b->pixels);
     at[5] = cpu_now();
-    vlm_image_free(&image);
     for (int i = 0; i < STAGES; i++) spent[i] += at[i + 1] - at[i];
 }
 
@@ -186,6 +189,7 @@ static void open_bench(bench *b, const char *path)
         give_up(b, path);
     const vlm_cfg_data *data = &b->config->data;
     const int64_t bytes = b->source->image_size * b->source->image_size * 3;
+    b->workspace = b->source->workspaces[b->source->n_workers];
     b->kernels = vlmk_cpu_select(NULL);
     b->state = vlmk_cpu_state_create(1);
     b->rows = malloc((size_t)((data->images_per_group + data->pairs_per_group) * bytes) *

@@ -98,9 +98,15 @@ TEST(augmentation_is_a_function_of_its_key)
     vlm_image image = noise_image(50, 40);
     uint8_t first[BYTES], again[BYTES], other[BYTES];
     vlm_rng a = rng_of(1), b = rng_of(1), c = rng_of(2);
-    CHECK_STATUS(vlm_image_augment(&image, &augment, SIZE, &a, first, NULL), VLMOE_OK);
-    CHECK_STATUS(vlm_image_augment(&image, &augment, SIZE, &b, again, NULL), VLMOE_OK);
-    CHECK_STATUS(vlm_image_augment(&image, &augment, SIZE, &c, other, NULL), VLMOE_OK);
+    CHECK_STATUS(
+        vlm_image_augment(&image, &augment, &a, &(vlm_image){SIZE, SIZE, first}, NULL, NULL),
+        VLMOE_OK);
+    CHECK_STATUS(
+        vlm_image_augment(&image, &augment, &b, &(vlm_image){SIZE, SIZE, again}, NULL, NULL),
+        VLMOE_OK);
+    CHECK_STATUS(
+        vlm_image_augment(&image, &augment, &c, &(vlm_image){SIZE, SIZE, other}, NULL, NULL),
+        VLMOE_OK);
     CHECK(!memcmp(first, again, BYTES));
     CHECK(memcmp(first, other, BYTES));
     vlm_image_free(&image);
@@ -113,11 +119,13 @@ TEST(augmentation_switched_off_is_the_plain_resize)
     vlm_image image = noise_image(50, 40);
     uint8_t got[BYTES], want[BYTES];
     vlm_rng rng = rng_of(3);
-    CHECK_STATUS(vlm_image_augment(&image, &off, SIZE, &rng, got, NULL), VLMOE_OK);
+    CHECK_STATUS(vlm_image_augment(&image, &off, &rng, &(vlm_image){SIZE, SIZE, got}, NULL, NULL),
+                 VLMOE_OK);
     CHECK_STATUS(vlm_image_fit(&image, SIZE, want, NULL), VLMOE_OK);
     CHECK(!memcmp(got, want, BYTES));
     off.mirror = 1;
-    CHECK_STATUS(vlm_image_augment(&image, &off, SIZE, &rng, got, NULL), VLMOE_OK);
+    CHECK_STATUS(vlm_image_augment(&image, &off, &rng, &(vlm_image){SIZE, SIZE, got}, NULL, NULL),
+                 VLMOE_OK);
     vlm_image_mirror(want, SIZE, SIZE);
     CHECK(!memcmp(got, want, BYTES));
     vlm_image_free(&image);
@@ -132,7 +140,8 @@ TEST(mirror_happens_as_often_as_asked)
     int n_mirrored = 0;
     for (int i = 0; i < N; i++) {
         vlm_rng rng = rng_of((uint64_t)i);
-        CHECK_STATUS(vlm_image_augment(&image, &augment, 2, &rng, out, NULL), VLMOE_OK);
+        CHECK_STATUS(vlm_image_augment(&image, &augment, &rng, &(vlm_image){2, 2, out}, NULL, NULL),
+                     VLMOE_OK);
         n_mirrored += out[0] > out[3];
     }
     CHECK_CLOSE(n_mirrored / (double)N, 0.25, 5 * sqrt(0.25 * 0.75 / N));

@@ -5,23 +5,27 @@
 #include "data_prefetch.h"
 #include "harness.h"
 
-enum { SLOTS = 4 };
+enum { SLOTS = 4, WORKERS_MAX = 5 };
 typedef struct desk {
     int64_t made[SLOTS];
     int64_t fails_at; /* -1 = never */
     atomic_int running;
+    atomic_bool is_working[WORKERS_MAX];
 } desk;
 
 /* A piece takes longer the smaller its number within a run of five, so that threads finish out of
  * order. */
-static vlmoe_status make_piece(void *arg, int64_t number, int slot, const atomic_bool *cancel,
-                               vlmoe_error *error)
+static vlmoe_status make_piece(void *arg, int64_t number, int slot, int worker,
+                               const atomic_bool *cancel, vlmoe_error *error)
 {
     desk *at = arg;
+    /* A worker's number is its own: nobody else is at work under it. */
+    CHECK(worker >= 0 && worker < WORKERS_MAX && !atomic_exchange(&at->is_working[worker], true));
     atomic_fetch_add(&at->running, 1);
     for (volatile int64_t i = 0; i < (5 - number % 5) * 4000 && !atomic_load(cancel);) i++;
     at->made[slot] = number;
     atomic_fetch_sub(&at->running, 1);
+    atomic_store(&at->is_working[worker], false);
     if (number == at->fails_at)
         return vlm_fail(error, VLMOE_E_FORMAT, "piece %lld is bad", (long long)number);
     return VLMOE_OK;

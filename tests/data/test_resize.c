@@ -15,7 +15,8 @@ TEST(resize_equals_pillow_in_every_byte)
         uint8_t *got = vlm_alloc(out_bytes);
         vlmoe_error error = {0};
         vlm_box box = {v[2], v[3], v[4], v[5]};
-        CHECK_STATUS_E(vlm_image_resize(&image, box, v[6], v[7], got, &error), VLMOE_OK, &error);
+        CHECK_STATUS_E(vlm_image_resize(&image, box, &(vlm_image){v[6], v[7], got}, NULL, &error),
+                       VLMOE_OK, &error);
         for (size_t i = 0; i < out_bytes; i++)
             if (got[i] != want[i])
                 test_fail(__FILE__, __LINE__, "case %d (%dx%d to %dx%d): byte %zu is %d, Pillow %d",
@@ -53,7 +54,8 @@ TEST(resize_refuses_boxes_and_sizes_outside)
                              {0, 3, 1, 2},
                              {INT64_MAX, 0, INT64_MAX, 1}};
     for (int i = 0; i < VLM_COUNT(boxes); i++)
-        CHECK_STATUS(vlm_image_resize(&image, boxes[i], 1, 1, out, NULL), VLMOE_E_ARG);
+        CHECK_STATUS(vlm_image_resize(&image, boxes[i], &(vlm_image){1, 1, out}, NULL, NULL),
+                     VLMOE_E_ARG);
     CHECK_STATUS(vlm_image_fit(&image, 0, out, &error), VLMOE_E_ARG);
     CHECK_HAS(error.text, "resize to 0 x 0");
     CHECK_STATUS(vlm_image_fit(&image, 65536, out, NULL), VLMOE_E_ARG);
