@@ -195,8 +195,22 @@ int VLMK_CPU(dropout)(vlmk_env *env, const vlmk_dropout_args *args)
 
 typedef struct patchify_job {
     const vlmk_patchify_args *a;
-    float value[3][256]; /* of every byte, by channel: rounded once from double */
+    float value[3][256];   /* of every byte, by channel: rounded once from double */
+    uint16_t bf16[3][256]; /* the same in bf16 */
 } patchify_job;
+
+/* n pixels of one channel, 3 bytes apart. */
+static void look_up_f32(const float *value, const uint8_t *from, int64_t n, float *out)
+{
+#pragma GCC unroll 8
+    for (int64_t x = 0; x < n; x++) out[x] = value[from[x * 3]];
+}
+
+static void look_up_bf16(const uint16_t *value, const uint8_t *from, int64_t n, uint16_t *out)
+{
+#pragma GCC unroll 8
+    for (int64_t x = 0; x < n; x++) out[x] = value[from[x * 3]];
+}
 
 /* A tile is one row of patches of one image. */
 static void patchify_tile(void *arg, int64_t tile, int worker)
@@ -213,12 +227,9 @@ static void patchify_tile(void *arg, int64_t tile, int worker)
             for (int64_t y = 0; y < P; y++) {
                 const uint8_t *from = rows + (y * a->width + px * P) * 3 + c;
                 int64_t place = (tile * across + px) * length + (c * P + y) * P;
-                for (int64_t x = 0; x < P; x++) {
-                    float value = job->value[c][from[x * 3]];
-                    if (a->out_dtype == VLMOE_BF16)
-                        ((uint16_t *)a->out)[place + x] = math_bf16_from_f32(value);
-                    else ((float *)a->out)[place + x] = value;
-                }
+                if (a->out_dtype == VLMOE_BF16)
+                    look_up_bf16(job->bf16[c], from, P, (uint16_t *)a->out + place);
+                else look_up_f32(job->value[c], from, P, (float *)a->out + place);
             }
 }
 
@@ -227,8 +238,10 @@ int VLMK_CPU(patchify)(vlmk_env *env, const vlmk_patchify_args *args)
     if (args->patch < 1) return VLMOE_OK;
     patchify_job job = {.a = args};
     for (int c = 0; c < 3; c++)
-        for (int p = 0; p < 256; p++)
+        for (int p = 0; p < 256; p++) {
             job.value[c][p] = (float)((p / 255.0 - args->mean[c]) / args->deviation[c]);
+            job.bf16[c][p] = math_bf16_from_f32(job.value[c][p]);
+        }
     vlmk_cpu_parallel(env, patchify_tile, &job, args->B * (args->height / args->patch));
     return VLMOE_OK;
 }
