@@ -233,7 +233,7 @@ static vlmoe_status write_page(const page *p, vlmoe_error *error)
                                .config = p->config,
                                .standard = p->standard,
                                .metrics = p->metrics,
-                               .model = p->model_missing ? NULL : p->model,
+                               .model = p->model,
                                .model_missing = p->model_missing,
                                .routes_missing = p->routes_missing};
     vlmoe_status st = vlm_report_write(&report, &text, error);

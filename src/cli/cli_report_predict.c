@@ -50,7 +50,7 @@ static void choose_numbers(walk *w)
         w->used[s] = VLM_MIN(vlm_source_samples(w->t->val, s), w->t->config->data.val_samples);
     bool has_pairs = w->used[2] > 0;
     w->wanted[0] = !w->t->model ? 12 : has_pairs ? 2 : 6;
-    w->wanted[1] = has_pairs ? 3 : 6;
+    w->wanted[1] = has_pairs ? 4 : 6;
     w->wanted[2] = 8;
 }
 

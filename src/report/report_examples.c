@@ -157,7 +157,7 @@ static void put_places(vlm_text *out, const vlm_report_example *e)
         vlm_report_piece(out, t->piece);
         vlm_text_put(out, "</bdi></b>");
         if (t->shown[0] && t->shown[0] != '[') {
-            vlm_text_put(out, ", shown as <bdi>");
+            vlm_text_put(out, "; saw <bdi>");
             vlm_report_piece(out, t->shown);
             vlm_text_put(out, "</bdi>");
         }
@@ -167,10 +167,13 @@ static void put_places(vlm_text *out, const vlm_report_example *e)
     }
     vlm_text_put(out, "</div>\n");
     if (left + punctuation == 0) return;
-    vlm_text_put(out, "<p class=\"key rest\">Not listed: ");
+    vlm_text_put(out, "<p class=\"key rest\">Not listed:");
     if (left)
-        vlm_text_put(out, "%lld more hidden places%s", (long long)left, punctuation ? ", " : ".");
-    if (punctuation) vlm_text_put(out, "%lld hidden marks of punctuation.", (long long)punctuation);
+        vlm_text_put(out, " %lld more hidden place%s%s", (long long)left, left > 1 ? "s" : "",
+                     punctuation ? ";" : "");
+    if (punctuation)
+        vlm_text_put(out, " hidden punctuation in %lld place%s", (long long)punctuation,
+                     punctuation > 1 ? "s" : "");
     vlm_text_put(out, "</p>\n");
 }
 
@@ -199,12 +202,13 @@ static void put_example(vlm_text *out, const vlm_report_example *e, int i)
 }
 
 /* Pairs one below the other, images and texts two in a row. */
-static void put_stream(vlm_text *out, const vlm_report_model *m, int stream)
+static void put_stream(vlm_text *out, const vlm_report_model *m, int stream, bool is_tokeniser)
 {
+    const char *class = stream == 2 ? "" : is_tokeniser ? " three" : " two";
     bool has_any = false;
     for (int i = 0; i < m->n_examples; i++) {
         if (m->examples[i].stream != stream) continue;
-        if (!has_any) vlm_text_put(out, "<div class=\"examples%s\">\n", stream == 2 ? "" : " two");
+        if (!has_any) vlm_text_put(out, "<div class=\"examples%s\">\n", class);
         has_any = true;
         put_example(out, &m->examples[i], i);
     }
@@ -227,13 +231,13 @@ void vlm_report_examples(vlm_text *out, const vlm_report *r)
               "probabilities. Codes hold the shape of a patch; its mean and contrast are taken "
               "from the "
               "picture.");
-    if (!m || !m->n_examples)
-        vlm_report_missing(out, r->model_missing ? r->model_missing
-                                                 : "There are no held-out samples to show.");
+    if (r->model_missing) vlm_report_missing(out, r->model_missing);
+    else if (!m || !m->n_examples)
+        vlm_report_missing(out, "There are no held-out samples to show.");
     else if (!is_tokeniser && !m->has_decoder)
         vlm_report_missing(out,
                            "This model predicts no image codes, so there are no reconstructions.");
     static const int order[3] = {2, 0, 1};
-    for (int i = 0; m && i < 3; i++) put_stream(out, m, order[i]);
+    for (int i = 0; m && i < 3; i++) put_stream(out, m, order[i], is_tokeniser);
     vlm_report_section_end(out);
 }

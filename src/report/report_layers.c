@@ -150,7 +150,7 @@ static vlmoe_status put_expert(vlm_text *out, const vlm_report_layer *layer,
     vlm_html_percent(out, (double)x->tokens / (double)VLM_MAX(all, 1));
     vlm_text_put(out, "</b> of tokens");
     if (x->tokens && x->hidden) {
-        vlm_text_put(out, ", %.0f\xe2\x80\xaf%% of them hidden",
+        vlm_text_put(out, " \xc2\xb7 %.0f\xe2\x80\xaf%% hidden",
                      100.0 * (double)x->hidden / (double)x->tokens);
     }
     vlm_text_put(out, "</p>");
@@ -208,7 +208,7 @@ static vlmoe_status put_panel(vlm_text *out, const vlm_report *r, int i, vlmoe_e
     vlm_text_put(out, "</figure>\n");
     if (course) {
         vlm_text_put(out, "<figure class=\"card\"><figcaption><b>Load over the run</b> "
-                          "<span>darkest: three times "
+                          "<span>strongest: three times "
                           "an even share, or more</span></figcaption>\n");
         VLM_TRY(put_heat(out, course, r->metrics->steps, error));
         vlm_text_put(out, "</figure>\n");
@@ -226,10 +226,9 @@ static vlmoe_status put_recorded(vlm_text *out, const vlm_report *r, int i, vlmo
 {
     const vlm_metrics_layer *layer = &r->metrics->layers[i];
     begin_panel(out, layer->block, layer->modality);
-    vlm_text_put(
-        out,
-        "<figure class=\"card\"><figcaption><b>Load over the run</b> <span>darkest: three times an "
-        "even share, or more</span></figcaption>\n");
+    vlm_text_put(out, "<figure class=\"card\"><figcaption><b>Load over the run</b> "
+                      "<span>strongest: three times an "
+                      "even share, or more</span></figcaption>\n");
     VLM_TRY(put_heat(out, layer, r->metrics->steps, error));
     vlm_text_put(out, "</figure>\n");
     put_course(out, layer);
@@ -259,7 +258,7 @@ static void put_note(vlm_text *out, const vlm_report *r)
             m->capacity_factor,
             m->is_priority ? "Batch Priority Routing" : "first come, first served");
     else vlm_text_put(out, "Experts have no capacity limit: nothing is dropped");
-    vlm_text_put(out, "; %lld images, %lld texts and %lld pairs in %lld groups.</p>\n",
+    vlm_text_put(out, "; %lld images, %lld texts and %lld pairs, groups: %lld.</p>\n",
                  (long long)m->samples[0], (long long)m->samples[1], (long long)m->samples[2],
                  (long long)m->groups);
 }
@@ -272,8 +271,9 @@ void vlm_report_layers(vlm_text *out, const vlm_report *r, vlmoe_error *error)
         out, "experts", "Experts",
         "Every sparse layer sends each token to experts of its own. Colours are the same on loads, "
         "pictures and words.");
-    if (r->routes_missing) vlm_report_missing(out, r->routes_missing);
-    if (!n && !n_recorded)
+    const char *missing = r->routes_missing ? r->routes_missing : r->model_missing;
+    if (missing) vlm_report_missing(out, missing);
+    else if (!n && !n_recorded)
         vlm_report_missing(out, "This model has no sparse layer, or none that met a token.");
     else put_note(out, r);
     vlm_text_put(out, "<div class=\"layers\">\n");

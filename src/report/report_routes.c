@@ -91,10 +91,15 @@ static void put_word(vlm_text *out, const vlm_report_token *t, const vlm_report_
 {
     const char *piece = t->is_hidden && t->shown[0] ? t->shown : t->piece;
     bool is_start = vlm_report_starts_word(piece) || piece[0] == '[';
-    vlm_text_put(out,
-                 "<span class=\"w e%d%s%s%s\" title=\"expert %d, gate %.2f%s\"><sub>%d</sub><bdi>",
-                 vlm_expert_class(r->expert), is_start ? "" : " in", t->is_hidden ? " hide" : "",
-                 is_dropped(r) ? " drop" : "", (int)r->expert, (double)r->gate,
+    vlm_text_put(out, "<span class=\"w e%d%s%s%s\" title=\"", vlm_expert_class(r->expert),
+                 is_start ? "" : " in", t->is_hidden ? " hide" : "", is_dropped(r) ? " drop" : "");
+    if (t->is_hidden) {
+        vlm_text_put(out, "hides ");
+        vlm_report_piece(out, t->piece);
+        vlm_text_put(out, "; ");
+    }
+    vlm_text_put(out, "expert %d, gate %.2f%s\"><sub>%d</sub><bdi>", (int)r->expert,
+                 (double)r->gate,
                  r->served == VLM_SERVED_NONE   ? ", dropped"
                  : r->served == VLM_SERVED_SOME ? ", in part dropped"
                                                 : "",
@@ -144,7 +149,8 @@ void vlm_report_routes(vlm_text *out, const vlm_report_model *m, int layer)
         if (!shown++) {
             vlm_text_put(out, "<h3>On the examples</h3>\n");
             put_legend(out, is_vision);
-            vlm_text_put(out, is_vision ? "<div class=\"routed\">\n" : "<div class=\"card\">\n");
+            vlm_text_put(out,
+                         is_vision ? "<div class=\"routed\">\n" : "<div class=\"card flow\">\n");
         }
         if (is_vision) put_picture(out, e, i, layer);
         else put_words(out, e, layer);

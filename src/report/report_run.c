@@ -42,14 +42,12 @@ void vlm_report_drops(vlm_text *out, const vlm_report *r)
                        "Share of choices that a full expert turned away, by the task that the "
                        "tokens belong to, with "
                        "the capacity of training. A dash: no such tokens in this layer.");
-    if (r->model && r->model->n_layers && r->model->capacity_factor > 0)
-        put_drop_rows(out, r->model);
-    else if (r->model && r->model->n_layers)
-        vlm_report_missing(out, "Nothing can be dropped: moe.capacity_factor is 0.");
-    else
-        vlm_report_missing(out, r->routes_missing  ? r->routes_missing
-                                : r->model_missing ? r->model_missing
-                                                   : "There are no sparse layers.");
+    const char *missing = r->routes_missing ? r->routes_missing : r->model_missing;
+    if (missing) vlm_report_missing(out, missing);
+    else if (!r->model || !r->model->n_layers)
+        vlm_report_missing(out, "There are no sparse layers.");
+    else if (r->model->capacity_factor > 0) put_drop_rows(out, r->model);
+    else vlm_report_missing(out, "Nothing can be dropped: moe.capacity_factor is 0.");
     vlm_report_section_end(out);
 }
 
@@ -117,10 +115,9 @@ void vlm_report_codes(vlm_text *out, const vlm_report *r)
                        "The image tokeniser turns each patch into one of its codes; hidden patches "
                        "are predicted as "
                        "codes.");
-    if (r->model && r->model->codes && r->model->code_count) put_codes(out, r->model);
-    else
-        vlm_report_missing(out, !r->model && r->model_missing ? r->model_missing
-                                                              : "This model has no image codes.");
+    if (r->model_missing) vlm_report_missing(out, r->model_missing);
+    else if (r->model && r->model->codes && r->model->code_count) put_codes(out, r->model);
+    else vlm_report_missing(out, "This model has no image codes.");
     vlm_report_section_end(out);
 }
 

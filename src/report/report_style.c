@@ -65,12 +65,17 @@ static const char *const sheet[] = {
     "stroke-width:1.2;stroke-dasharray:1 4}.dot{fill:var(--c);stroke:var(--card);stroke-width:1.5}"
     ".one{fill:var(--c)}",
     /* examples */
-    ".examples{display:grid;gap:16px}.examples+.examples{margin-top:16px}.examples.two{"
+    ".examples{display:grid;gap:16px}.examples+.examples{margin-top:16px}.examples.three{"
+    "grid-template-columns:repeat(auto-fill,minmax(330px,1fr))}.three "
+    ".views.row{grid-template-columns:"
+    "repeat(2,minmax(0,1fr))}.examples.two{"
     "grid-template-columns:repeat(2,minmax(0,1fr))}.ex{display:grid;grid-template-columns:minmax(0,"
     "auto) "
     "minmax(0,1fr);gap:12px 28px;align-items:start}.ex.alone{grid-template-columns:minmax(0,1fr)}"
-    ".views{display:grid;grid-template-columns:repeat(2,132px);gap:12px}.views.row{display:flex;"
-    "flex-wrap:wrap}.views figure{width:132px}.views svg{display:block;width:132px;height:132px;"
+    ".views{display:grid;grid-template-columns:repeat(2,132px);gap:12px}.views.row{grid-template-"
+    "columns:repeat(4,minmax(0,1fr));max-width:580px}.views.row figure,.views.row svg{width:100%!"
+    "important;height:auto!important}.views figure{width:132px}.views "
+    "svg{display:block;width:132px;height:132px;"
     "border-radius:8px;border:1px solid var(--line);background:#fff}.views figcaption{font-size:"
     "12.5px;color:var(--soft);margin-top:5px;line-height:1.35}",
     ".rest{margin:12px 0 0!important}.key{font-size:12.5px;color:var(--soft);margin:0 0 "
@@ -87,7 +92,8 @@ static const char *const sheet[] = {
     "border-color:var(--good)}.slot.ok b::after{content:' \\2713';color:var(--good)}",
     ".places{display:grid;grid-template-columns:repeat(auto-fill,minmax(164px,1fr));gap:14px 20px}"
     ".place{font-size:13px;min-width:0}.place p{margin:0 0 3px;font-size:12.5px;color:var(--soft);"
-    "overflow-wrap:anywhere}.place p b{color:var(--ink);font-weight:620}.place ol{list-style:none;"
+    "overflow:hidden;text-overflow:ellipsis;white-space:nowrap}.place p "
+    "b{color:var(--ink);font-weight:620}.place ol{list-style:none;"
     "margin:0;padding:0}.place li{display:grid;grid-template-columns:minmax(0,1fr) 44px "
     "36px;gap:7px;"
     "align-items:center;line-height:1.5}.place li span:first-child{overflow:hidden;text-overflow:"
@@ -127,7 +133,7 @@ static const char *const sheet[] = {
     ".routed "
     "figcaption{font-size:12.5px;color:var(--soft);margin-top:5px;line-height:1.35;overflow:"
     "hidden;display:-webkit-box;-webkit-box-orient:vertical;-webkit-line-clamp:2}",
-    ".cell{fill:var(--e);fill-opacity:.4;stroke:#fff;stroke-width:.025}"
+    ".cell{fill:var(--e);fill-opacity:.3;stroke:#fff;stroke-width:.025}"
     ".chip{fill:var(--e)}.n{fill:var(--i)!important;font-size:.25px;font-weight:680;text-anchor:"
     "middle}.cross{fill:none;stroke:#111;stroke-width:.05;stroke-linecap:round}.cross2{fill:none;"
     "stroke:#fff;stroke-width:.11;stroke-linecap:round}",
@@ -188,8 +194,10 @@ static const char *const sheet[] = {
     "figure,.views "
     "svg{width:92px}.views svg{height:92px}.ex.alone .views svg{height:76px;width:76px}.ex.alone "
     ".views "
-    "figure{width:76px}.caption{font-size:10pt}.places{grid-template-columns:repeat(3,1fr);gap:8px "
-    "14px}"
+    "figure{width:76px}.caption{font-size:10pt}.places{grid-template-columns:repeat(4,1fr);gap:8px "
+    "14px}.two .places{grid-template-columns:repeat(2,1fr)}.place "
+    "li{grid-template-columns:minmax(0,1fr) 26px "
+    "27px;gap:5px}.flow{break-inside:auto!important}footer{margin-top:20px;padding:0}"
     ".place,.place p{font-size:8pt}.routed{gap:9px}.routed figure,.routed svg{width:118px}.routed "
     "svg{"
     "height:118px}.experts{grid-template-columns:repeat(3,1fr);gap:9px}.words{line-height:2}.card,."

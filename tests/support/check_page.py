@@ -126,7 +126,7 @@ def main():
     if re.search(rb"https?:|src=[\"']?//", data):
         wrong.append("an address of the network")
     text = " ".join(" ".join(page.text).split())
-    wrong += [f"no text '{part}'" for part in has if part not in text]
+    wrong += [f"no text '{part}'" for part in has if " ".join(part.split()) not in text]
     wrong += [f"the text '{part}'" for part in lacks if part in text]
     c = page.counts
     print(f"{arguments[0]}: {len(data)} bytes, {c['elements']} elements, {c['pictures']} pictures, {c['drawings']} drawings; "

@@ -25,10 +25,13 @@ TEST(text_cannot_break_out_of_the_page)
 {
     check_escaped("<script>alert(\"x\" & 'y')</script>", 33,
                   "&lt;script&gt;alert(&quot;x&quot; &amp; &#39;y&#39;)&lt;/script&gt;");
-    check_escaped("a\0b\x1b[31m", 8, "a\xef\xbf\xbd" "b\xef\xbf\xbd[31m"); /* zero and escape */
-    check_escaped("\xc3\xa4 \xe2\x96\x81 \xf0\x9f\x8d\x8e", 11, "\xc3\xa4 \xe2\x96\x81 \xf0\x9f\x8d\x8e");
-    check_escaped("\xc2\x85x", 3, "\xef\xbf\xbdx");             /* a control character beyond ASCII */
-    check_escaped("\xe2\x96", 2, "\xef\xbf\xbd\xef\xbf\xbd");   /* cut off */
+    check_escaped("a\0b\x1b[31m", 8,
+                  "a\xef\xbf\xbd"
+                  "b\xef\xbf\xbd[31m"); /* zero and escape */
+    check_escaped("\xc3\xa4 \xe2\x96\x81 \xf0\x9f\x8d\x8e", 11,
+                  "\xc3\xa4 \xe2\x96\x81 \xf0\x9f\x8d\x8e");
+    check_escaped("\xc2\x85x", 3, "\xef\xbf\xbdx");           /* a control character beyond ASCII */
+    check_escaped("\xe2\x96", 2, "\xef\xbf\xbd\xef\xbf\xbd"); /* cut off */
     check_escaped("\xed\xa0\x80", 3, "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"); /* half of a pair */
     check_escaped("a\nb\tc", 5, "a\nb\tc");
     check_escaped("", 0, "");
@@ -55,7 +58,9 @@ TEST(numbers_have_three_to_four_digits)
     check_number(0.002, "0.002");
     check_number(0.00025, "0.00025");
     check_number(1.5e-7, "1.5e-07");
-    check_number(4456672, "4\xe2\x80\xaf" "456\xe2\x80\xaf" "672");
+    check_number(4456672, "4\xe2\x80\xaf"
+                          "456\xe2\x80\xaf"
+                          "672");
     check_number(2e30, "2.00e+30");
     check_number(NAN, "\xe2\x80\x93");
     check_number(INFINITY, "\xe2\x80\x93");
@@ -69,7 +74,10 @@ TEST(counts_and_times_read_as_people_write_them)
     vlm_html_seconds(&out, 263.4);
     vlm_html_seconds(&out, 7261);
     vlm_html_seconds(&out, NAN);
-    CHECK_TEXT(text_of(&out), "-1\xe2\x80\xaf" "234\xe2\x80\xaf" "567999" "4 min 23 s2 h 1 min\xe2\x80\x93");
+    CHECK_TEXT(text_of(&out), "-1\xe2\x80\xaf"
+                              "234\xe2\x80\xaf"
+                              "567999"
+                              "4 min 23 s2 h 1 min\xe2\x80\x93");
     vlm_text_free(&out);
 }
 
@@ -86,19 +94,23 @@ TEST(a_long_run_keeps_few_points_and_loses_no_extreme)
         CHECK(vlm_curve_add(&c, s, value));
         sum += value;
     }
-    CHECK(vlm_curve_points(&c) <= VLM_CURVE_BUCKETS && vlm_curve_points(&c) > VLM_CURVE_BUCKETS / 2);
+    CHECK(vlm_curve_points(&c) <= VLM_CURVE_BUCKETS &&
+          vlm_curve_points(&c) > VLM_CURVE_BUCKETS / 2);
     CHECK_INT(c.width, 256); /* the least power of two with which 600 buckets reach 100,000 */
     for (int64_t i = 0; i < c.used; i++) {
         const vlm_curve_bucket *b = &c.bucket[i];
         if (!b->n) continue;
-        CHECK(b->step > (double)(i * c.width * b->n) && b->step <= (double)((i + 1) * c.width * b->n));
+        CHECK(b->step > (double)(i * c.width * b->n) &&
+              b->step <= (double)((i + 1) * c.width * b->n));
         n += b->n;
         kept += b->sum;
         low = fmin(low, b->min);
         high = fmax(high, b->max);
     }
     CHECK_INT(n, STEPS);
-    CHECK_CLOSE(kept, sum, 1e-16 * STEPS * 60.0); /* the sums differ in order alone: n u times the largest partial sum */
+    CHECK_CLOSE(kept, sum,
+                1e-16 * STEPS *
+                    60.0); /* the sums differ in order alone: n u times the largest partial sum */
     CHECK(low == -3.0 && high == 50.0);
     vlm_curve_free(&c);
 }
@@ -116,8 +128,11 @@ TEST(what_is_not_finite_leaves_a_gap)
 
 TEST(marks_of_an_axis_are_round_and_inside)
 {
-    static const double cases[][4] = {
-        {0, 1000, 0, 200}, {0, 8.6, 0, 2}, {0, 0.002, 0, 0.0005}, {0.31, 0.97, 0.4, 0.2}, {-1, 1, -1, 0.5}};
+    static const double cases[][4] = {{0, 1000, 0, 200},
+                                      {0, 8.6, 0, 2},
+                                      {0, 0.002, 0, 0.0005},
+                                      {0.31, 0.97, 0.4, 0.2},
+                                      {-1, 1, -1, 0.5}};
     for (int i = 0; i < VLM_COUNT(cases); i++) {
         double first, distance;
         vlm_chart_ticks(cases[i][0], cases[i][1], 5, &first, &distance);
@@ -227,8 +242,10 @@ static void free_metrics(vlm_metrics *m)
 TEST(odd_lines_of_records_are_counted_and_left_out)
 {
     vlm_metrics *m = read_metrics(
-        "{\"kind\": \"train\", \"step\": 1, \"loss\": 4, \"seconds\": 0.5, \"wait_seconds\": 0.1, \"samples\": 8}\n"
-        "{\"kind\": \"train\", \"step\": 2, \"loss\": null, \"text_loss\": \"x\", \"seconds\": 0.5, \"samples\": 8}\n"
+        "{\"kind\": \"train\", \"step\": 1, \"loss\": 4, \"seconds\": 0.5, \"wait_seconds\": 0.1, "
+        "\"samples\": 8}\n"
+        "{\"kind\": \"train\", \"step\": 2, \"loss\": null, \"text_loss\": \"x\", \"seconds\": "
+        "0.5, \"samples\": 8}\n"
         "\n"
         "not json\n"
         "[1, 2]\n"
@@ -257,10 +274,12 @@ TEST(loads_over_time_keep_every_token_when_columns_fold)
     vlm_text lines = {0};
     enum { STEPS = 1000 };
     for (int s = 1; s <= STEPS; s++)
-        vlm_text_put(&lines,
-                     "{\"kind\": \"train\", \"step\": %d, \"routing\": [{\"block\": 1, \"modality\": \"v\", "
-                     "\"dropped\": 0.5, \"load\": [%d, 1, 0]}, {\"block\": 2, \"modality\": \"t\", \"load\": []}, 7]}\n",
-                     s, s);
+        vlm_text_put(
+            &lines,
+            "{\"kind\": \"train\", \"step\": %d, \"routing\": [{\"block\": 1, \"modality\": \"v\", "
+            "\"dropped\": 0.5, \"load\": [%d, 1, 0]}, {\"block\": 2, \"modality\": \"t\", "
+            "\"load\": []}, 7]}\n",
+            s, s);
     vlm_metrics *m = read_metrics(lines.data);
     double sums[3] = {0};
     CHECK_INT(m->n_layers, 1); /* a layer without experts is none */
@@ -285,7 +304,8 @@ TEST(a_report_of_nothing_is_a_whole_page_and_hostile_names_stay_text)
     CHECK_STATUS(vlm_report_write(&nothing, &out, NULL), VLMOE_OK);
     CHECK_HAS(text_of(&out), "</html>");
     CHECK_HAS(text_of(&out), "&lt;/title&gt;&lt;script&gt;x");
-    CHECK(!strstr(out.data, "<script>x") && !strstr(out.data, "<img") && !strstr(out.data, "<svg onload"));
+    CHECK(!strstr(out.data, "<script>x") && !strstr(out.data, "<img") &&
+          !strstr(out.data, "<svg onload"));
     CHECK(!strstr(out.data, "http"));
     vlm_text_free(&out);
 }
@@ -293,8 +313,9 @@ TEST(a_report_of_nothing_is_a_whole_page_and_hostile_names_stay_text)
 TEST(an_example_s_words_stay_text_and_pieces_lose_their_mark)
 {
     vlm_text out = {0};
-    vlm_report_token tokens[2] = {{.piece = "\xe2\x96\x81<i>dog", .is_hidden = true, .shown = "[MASK]", .n_guesses = 1},
-                                  {.piece = "ful&"}};
+    vlm_report_token tokens[2] = {
+        {.piece = "\xe2\x96\x81<i>dog", .is_hidden = true, .shown = "[MASK]", .n_guesses = 1},
+        {.piece = "ful&"}};
     snprintf(tokens[0].guess[0].piece, VLM_REPORT_PIECE, "\xe2\x96\x81\"cat");
     tokens[0].guess[0].share = 0.5;
     vlm_report_example example = {.stream = 1, .key = "<k>", .n_tokens = 2, .tokens = tokens};
@@ -304,6 +325,7 @@ TEST(an_example_s_words_stay_text_and_pieces_lose_their_mark)
     CHECK_HAS(text_of(&out), "&lt;i&gt;dog");
     CHECK_HAS(text_of(&out), "&quot;cat");
     CHECK_HAS(text_of(&out), "&lt;k&gt;");
-    CHECK(!strstr(out.data, "<i>dog") && !strstr(out.data, "<k>") && !strstr(out.data, "\xe2\x96\x81"));
+    CHECK(!strstr(out.data, "<i>dog") && !strstr(out.data, "<k>") &&
+          !strstr(out.data, "\xe2\x96\x81"));
     vlm_text_free(&out);
 }
