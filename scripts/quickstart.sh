@@ -126,5 +126,6 @@ if [ -e "$state/evaluate.done" ]; then
     echo
     cat "$state/evaluate.log"
     echo
+    echo "Report: file://$root/runs/emoji_quick/report.html (curves, examples, experts; open it in a browser)"
     echo "Results: runs/emoji_quick (checkpoints, metrics), $state (each stage's output)"
 fi
