@@ -1,4 +1,4 @@
-# Sourced by exact, hostile and package: options that they share, the build, the demo's data, a scratch folder, the closing line.
+# Sourced by most of the scripts here: options that they share, the build, the demo's data, a scratch folder, the closing line.
 # A script that sources this calls show_begin first and show_end last.
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 build=$(realpath -m "${VLMOE_BUILD:-$root/build}")
@@ -60,4 +60,33 @@ need_demo() { # the demo's data and image tokeniser, as the quick start makes th
         echo "$show: training the demo's image tokeniser (about a minute)"
         "$build/vlmoe-train" --config configs/emoji_tokeniser.json >/dev/null || fail "the image tokeniser's training failed"
     fi
+}
+
+need_bench_data() { # what scripts/bench/make_data.sh makes of the demo's
+    if ! ls -d data/bench/tokeniser/step-* >/dev/null 2>&1; then
+        need_demo
+        echo "$show: making the benches' data"
+        scripts/bench/make_data.sh --build "$build" >/dev/null 2>&1 || fail "no data for the benches"
+    fi
+}
+
+need_recorded_routing() {
+    if [ ! -s data/bench/recorded.txt ]; then
+        need_demo
+        mkdir -p data/bench
+        echo "$show: recording what a trained router chooses (about two minutes)"
+        scripts/bench/record_routing.sh --build "$build" --out data/bench/recorded.txt || fail "no recorded routing"
+    fi
+}
+
+measured() { # measured SCRIPT ARGUMENT...: prints what it prints, and notes what it finds short in its last line
+    "${VLMOE_PYTHON:-/usr/bin/python3}" "$@" >"$scratch/measured" 2>"$scratch/complaint" &
+    local line child=$!
+    tail -n +1 -f --pid=$child "$scratch/measured" | grep --line-buffered -v '^short: ' || true
+    wait $child || fail "$(tail -n 1 "$scratch/complaint")"
+    line=$(sed -n 's/^short: //p' "$scratch/measured")
+    [ -n "$line" ] || fail "$1 did not end"
+    while IFS= read -r what; do
+        [ -z "$what" ] || short "$what"
+    done < <("$python" -c 'import json, sys; print("\n".join(json.loads(sys.argv[1])))' "$line")
 }

@@ -32,10 +32,10 @@ static double rewritten(int accumulate)
 TRAFFIC(convert, (double)a->n *(size_of(a->src_dtype) + size_of(a->dst_dtype)))
 TRAFFIC(axpy, (double)a->n *w *(1.0 + rewritten(a->accumulate)))
 
-TRAFFIC(linear_fwd, N_OF(a->M, a->K) * size_of(a->dtype) +
-                        (double)a->G * N_OF(a->N, a->K) * size_of(a->dtype) +
-                        given(a->bias) * N_OF(a->G, a->N) * w +
-                        N_OF(a->M, a->N) * (size_of(a->y_dtype) + given(a->pre) * size_of(a->dtype)))
+TRAFFIC(linear_fwd,
+        N_OF(a->M, a->K) * size_of(a->dtype) + (double)a->G * N_OF(a->N, a->K) * size_of(a->dtype) +
+            given(a->bias) * N_OF(a->G, a->N) * w +
+            N_OF(a->M, a->N) * (size_of(a->y_dtype) + given(a->pre) * size_of(a->dtype)))
 TRAFFIC(linear_dx, N_OF(a->M, a->N) * size_of(a->dtype) +
                        (double)a->G * N_OF(a->N, a->K) * size_of(a->dtype) +
                        N_OF(a->M, a->K) * size_of(a->dx_dtype) * rewritten(a->accumulate))
@@ -45,9 +45,8 @@ TRAFFIC(linear_dw, (given(a->dw) * N_OF(a->M, a->K) + N_OF(a->M, a->N)) * size_o
 TRAFFIC(act_fwd, 2.0 * (double)a->n * size_of(a->dtype))
 TRAFFIC(act_bwd, 3.0 * (double)a->n * size_of(a->dtype))
 
-TRAFFIC(layer_norm_fwd,
-        N_OF(a->rows, a->cols) * (size_of(a->x_dtype) + size_of(a->y_dtype)) +
-            2.0 * (double)(a->rows + a->cols) * w)
+TRAFFIC(layer_norm_fwd, N_OF(a->rows, a->cols) * (size_of(a->x_dtype) + size_of(a->y_dtype)) +
+                            2.0 * (double)(a->rows + a->cols) * w)
 TRAFFIC(layer_norm_bwd,
         N_OF(a->rows, a->cols) *
                 (size_of(a->x_dtype) * (1.0 + given(a->dx) * rewritten(a->accumulate_dx)) +
@@ -60,18 +59,19 @@ static double attention_bytes(const vlmk_attention_args *a, double w)
     double q = (double)a->n_seq * N_OF(a->max_q, a->H * a->head_dim),
            kv = (double)a->n_seq * N_OF(a->max_kv, a->H_kv * a->head_dim);
     double passes = a->dq ? 2.0 : 1.0;
-    return passes * 2.0 * (q + kv) * size_of(a->dtype) + (double)a->n_seq * N_OF(a->max_q, a->H) * w;
+    return passes * 2.0 * (q + kv) * size_of(a->dtype) +
+           (double)a->n_seq * N_OF(a->max_q, a->H) * w;
 }
 TRAFFIC(attention_fwd, attention_bytes(a, w))
 TRAFFIC(attention_bwd, attention_bytes(a, w))
 
-TRAFFIC(gather_rows,
-        N_OF(a->n_out, a->cols) *
-                (size_of(a->in_dtype) + size_of(a->out_dtype) * rewritten(a->accumulate)) +
-            (double)a->n_out * INDEX)
-TRAFFIC(scatter_rows, N_OF(a->n_in, a->cols) * size_of(a->in_dtype) +
-                          N_OF(a->n_out, a->cols) * size_of(a->out_dtype) * rewritten(a->accumulate) +
-                          (double)a->n_in * INDEX)
+TRAFFIC(gather_rows, N_OF(a->n_out, a->cols) * (size_of(a->in_dtype) +
+                                                size_of(a->out_dtype) * rewritten(a->accumulate)) +
+                         (double)a->n_out * INDEX)
+TRAFFIC(scatter_rows,
+        N_OF(a->n_in, a->cols) * size_of(a->in_dtype) +
+            N_OF(a->n_out, a->cols) * size_of(a->out_dtype) * rewritten(a->accumulate) +
+            (double)a->n_in * INDEX)
 TRAFFIC(residual_fwd, N_OF(a->rows, a->cols) * (2.0 * w + size_of(a->y_dtype)))
 TRAFFIC(residual_bwd,
         N_OF(a->rows, a->cols) * (w + size_of(a->y_dtype) * (1.0 + given(a->dcol_scale))))

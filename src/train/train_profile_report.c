@@ -122,7 +122,8 @@ static void take_times(const vlm_spans *spans, span_time *time)
     for (int64_t i = 0; i < spans->n; i++) {
         const vlm_span *span = &spans->at[i];
         bool is_step = span->kind == VLM_SPAN_PHASE && !strcmp(span->name, "step");
-        time[i] = (span_time){.own = duration(span), .phase = duration(span), .is_in_step = is_step};
+        time[i] =
+            (span_time){.own = duration(span), .phase = duration(span), .is_in_step = is_step};
         if (span->parent < 0) continue;
         span_time *parent = &time[span->parent]; /* which stands before its children */
         time[i].is_in_step |= parent->is_in_step;
@@ -172,8 +173,7 @@ static double percent(double part, double whole)
 static void put_rate(vlm_text *out, double work, double seconds, double peak)
 {
     if (work <= 0.0 || seconds <= 0.0) vlm_text_put(out, " %9s %5s", "", "");
-    else
-        vlm_text_put(out, " %9.1f %4.0f%%", work / seconds * 1e-9, percent(work / seconds, peak));
+    else vlm_text_put(out, " %9.1f %4.0f%%", work / seconds * 1e-9, percent(work / seconds, peak));
 }
 
 static void put_phases(const vlm_profile_run *run, const rows_of_run *all, vlm_text *out)
@@ -242,9 +242,10 @@ vlmoe_status vlm_profile_write_tables(const vlm_profile_run *run, vlm_text *out,
     rows_of_run all = {.total = 0.0};
     bool has_rows = !run->spans->is_full && collect_rows(run, &all);
     if (has_rows) {
-        vlm_text_put(out, "profile of steps %lld to %lld: %.3f s, %.3f s in steps; %s on %d threads of %s\n",
-                     (long long)run->first, (long long)run->last, all.total, all.in_steps, run->dtype,
-                     run->n_workers, run->device);
+        vlm_text_put(
+            out, "profile of steps %lld to %lld: %.3f s, %.3f s in steps; %s on %d threads of %s\n",
+            (long long)run->first, (long long)run->last, all.total, all.in_steps, run->dtype,
+            run->n_workers, run->device);
         vlm_text_put(out,
                      "peaks, probed before it: %.1f GFLOP/s (product 2048 x 3072 x 768, %s), %.1f "
                      "GB/s (reading memory)\n",
@@ -287,8 +288,7 @@ static void put_event(const vlm_span *span, double zero, int n_workers, vlm_text
         vlm_text_put(out, "}");
     }
     if (span->kind == VLM_SPAN_KERNEL)
-        vlm_text_put(out,
-                     ", \"args\": {\"GFLOP\": %.6f, \"MB\": %.6f, \"workers_busy\": %.3f}",
+        vlm_text_put(out, ", \"args\": {\"GFLOP\": %.6f, \"MB\": %.6f, \"workers_busy\": %.3f}",
                      span->flops * 1e-9, span->bytes * 1e-6,
                      duration(span) > 0 ? span->busy_seconds / (duration(span) * n_workers) : 0.0);
     vlm_text_put(out, "}");
@@ -302,8 +302,9 @@ void vlm_profile_write_trace(const vlm_profile_run *run, vlm_text *out)
     vlm_text_put(out, ", \"dtype\": \"%s\", \"threads\": %d, ", run->dtype, run->n_workers);
     vlm_text_put(out, "\"peak_gflops\": %.3f, \"peak_gbytes\": %.3f},\n\"traceEvents\": [\n",
                  run->peaks.flops_per_second * 1e-9, run->peaks.bytes_per_second * 1e-9);
-    vlm_text_put(out, "{\"name\": \"process_name\", \"ph\": \"M\", \"pid\": 1, \"args\": {\"name\": "
-                      "\"vlmoe-train\"}}");
+    vlm_text_put(out,
+                 "{\"name\": \"process_name\", \"ph\": \"M\", \"pid\": 1, \"args\": {\"name\": "
+                 "\"vlmoe-train\"}}");
     for (int64_t i = 0; i < spans->n; i++)
         put_event(&spans->at[i], spans->at[0].begin, run->n_workers, out);
     vlm_text_put(out, "\n]}\n");

@@ -101,7 +101,8 @@ TEST(rates_are_work_by_time_and_shares_of_the_peaks)
     const vlm_profile_run run = known_run(&s);
     CHECK_STATUS(vlm_profile_write_tables(&run, &tables, NULL), VLMOE_OK);
     /* 5 GFLOP in 2 s of a peak of 5 GFLOP/s; 1 GB; one of two workers */
-    CHECK_HAS(tables.data, "linear_fwd                     1    2000.00  20.0%      5.00       2.5   50%     1.000       0.5   50%   50.0%");
+    CHECK_HAS(tables.data, "linear_fwd                     1    2000.00  20.0%      5.00       2.5 "
+                           "  50%     1.000       0.5   50%   50.0%");
     vlm_text_free(&tables);
     vlm_spans_free(&s);
 }
@@ -122,8 +123,8 @@ TEST(the_trace_is_json_with_a_span_an_event)
     for (int64_t i = 0; i < s.n; i++, event = vlm_json_next(event)) {
         CHECK_TEXT(vlm_json_text(vlm_json_get(event, "name")), s.at[i].name);
         CHECK_CLOSE(vlm_json_number(vlm_json_get(event, "ts")), 1e6 * (s.at[i].begin - 100), 1e-3);
-        CHECK_CLOSE(vlm_json_number(vlm_json_get(event, "dur")), 1e6 * (s.at[i].end - s.at[i].begin),
-                    1e-3);
+        CHECK_CLOSE(vlm_json_number(vlm_json_get(event, "dur")),
+                    1e6 * (s.at[i].end - s.at[i].begin), 1e-3);
     }
     vlm_json_free(doc);
     vlm_text_free(&trace);
