@@ -1,4 +1,5 @@
-/* Line charts: training as a faint line with its smoothed course, held-out values as dots. */
+/* Line charts: training as a faint line, or a band where a point stands for several steps, with its smoothed course; held-out values
+ * as dots. */
 #include <math.h>
 #include <stdio.h>
 #include "report_chart.h"
@@ -86,7 +87,10 @@ static frame make_frame(const vlm_chart *chart, const range *r)
         f.y_high = fmax(f.y_high, 0.0);
     }
     double span = f.y_high - f.y_low;
-    if (!(span > 0)) span = fmax(fabs(f.y_high), 1e-9) * 0.2;
+    if (!(span > 0)) { /* equal values: they stand below the upper edge */
+        span = f.y_high != 0.0 ? 0.2 * fabs(f.y_high) : 1.0;
+        f.y_high += span;
+    }
     f.y_high += 0.04 * span;
     if (f.y_low != 0.0) f.y_low -= 0.04 * span;
     return f;
@@ -116,9 +120,11 @@ static void put_axes(vlm_text *out, const frame *f, bool is_small)
         vlm_text_put(out, "</text>");
     }
     vlm_chart_ticks(f->x_low, f->x_high, is_small ? 4 : 5, &first, &distance);
+    distance = fmax(distance, 1.0); /* there are no half steps */
+    first = ceil(first);
     for (int i = 0; i < 12; i++) {
         double step = first + i * distance;
-        if (step > f->x_high + 1e-9 * distance || step != floor(step)) break;
+        if (step > f->x_high + 1e-9 * distance) break;
         vlm_text_put(out, "<text class=\"tick\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">",
                      x_at(f, step), f->bottom + 17);
         put_step(out, step);
@@ -153,6 +159,23 @@ static void put_path(vlm_text *out, const frame *f, const vlm_curve *c, int64_t 
     vlm_text_put(out, "\"/>");
 }
 
+/* Least to greatest value of each bucket, as far as the plot reaches: what the means of a long run hide. */
+static void put_band(vlm_text *out, const frame *f, const vlm_curve *c)
+{
+    vlm_text_put(out, "<path class=\"band\" d=\"");
+    char pen = 'M';
+    for (int64_t k = 0; k < 2 * c->used; k++) {
+        bool is_back = k >= c->used;
+        const vlm_curve_bucket *b = &c->bucket[is_back ? 2 * c->used - 1 - k : k];
+        if (!b->n) continue;
+        double y = y_at(f, is_back ? b->min : b->max);
+        vlm_text_put(out, "%c%.1f %.1f", pen, x_at(f, b->step / (double)b->n),
+                     fmin(fmax(y, f->top), f->bottom));
+        pen = 'L';
+    }
+    vlm_text_put(out, "z\"/>");
+}
+
 static void put_dots(vlm_text *out, const frame *f, const vlm_curve *c)
 {
     int64_t points = vlm_curve_points(c);
@@ -179,7 +202,8 @@ static void put_line(vlm_text *out, const frame *f, const vlm_chart_line *line)
             vlm_text_put(out, "<circle class=\"one\" cx=\"%.1f\" cy=\"%.1f\" r=\"2.6\"/>",
                          x_at(f, f->x_high), y_at(f, vlm_curve_last(line->train)));
         } else {
-            if (reach) put_path(out, f, line->train, 0, "raw");
+            if (line->train->width > 1) put_band(out, f, line->train);
+            else if (reach) put_path(out, f, line->train, 0, "raw");
             put_path(out, f, line->train, reach, "line");
         }
     }

@@ -94,7 +94,8 @@ void vlm_report_curves(vlm_text *out, const vlm_report *r)
     const vlm_metrics *m = r->metrics;
     vlm_report_section(
         out, "learning", "Learning",
-        "Lines are training: faint as recorded, strong as a moving mean. Dots are held-out data, "
+        "Lines are training: faint as recorded (in a long run from the least to the greatest of "
+        "neighbouring steps), strong as a moving mean. Dots are held-out data, "
         "which the model never trains on.");
     if (r->metrics_missing) vlm_report_missing(out, r->metrics_missing);
     if (m && !m->evaluations && m->steps)

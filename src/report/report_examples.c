@@ -39,8 +39,7 @@ void vlm_report_pictures(vlm_text *out, const vlm_report *r, vlmoe_error *error)
 
 /* ---- pictures ---- */
 
-/* Hidden patches as one path of unit squares. */
-static void put_hidden(vlm_text *out, const vlm_report_example *e, const char *class)
+void vlm_report_hidden(vlm_text *out, const vlm_report_example *e, const char *class)
 {
     vlm_text_put(out, "<path class=\"%s\" d=\"", class);
     for (int64_t p = 0; p < e->grid * e->grid; p++)
@@ -72,13 +71,13 @@ static void put_views(vlm_text *out, const vlm_report_example *e, int i, bool is
     end_view(out, "the picture");
     if (e->n_hidden && e->hidden) {
         begin_view(out, e, "p", i, "the picture with its hidden patches covered");
-        put_hidden(out, e, "hid");
-        put_hidden(out, e, "hid2");
+        vlm_report_hidden(out, e, "hid");
+        vlm_report_hidden(out, e, "hid2");
         end_view(out, "what the model saw");
     }
     if (e->predicted && e->n_hidden) {
         begin_view(out, e, "q", i, "hidden patches drawn from predicted codes");
-        put_hidden(out, e, "mark");
+        vlm_report_hidden(out, e, "mark");
         snprintf(text, sizeof text, "hidden patches predicted; %lld of %lld codes right",
                  (long long)e->n_right, (long long)e->n_hidden);
         end_view(out, text);

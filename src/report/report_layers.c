@@ -46,7 +46,8 @@ static void put_loads(vlm_text *out, int64_t E, const int64_t *load, const int64
                  even);
     vlm_text_put(out, "</div>\n");
     if (shown < E)
-        vlm_text_put(out, "<p class=\"soft\">and %lld more experts</p>\n", (long long)(E - shown));
+        vlm_text_put(out, "<p class=\"soft rest\">and %lld more experts</p>\n",
+                     (long long)(E - shown));
 }
 
 /* ---- heat: columns are times, rows experts, strength the share of tokens over an even share ---- */
@@ -70,11 +71,14 @@ static vlmoe_status put_heat(vlm_text *out, const vlm_metrics_layer *layer, int6
             p[3] = (uint8_t)lround(255.0 * fmin(over / FULL, 1.0));
         }
     }
-    vlm_text_put(out, "<div class=\"heat\"><div class=\"ids\" style=\"height:%lldpx\">",
-                 (long long)VLM_MAX(VLM_MIN(E * 21, 336), 60));
-    int64_t every = (E + 15) / 16;
+    long long height = (long long)VLM_MAX(VLM_MIN(E * 25, 800), 60);
+    vlm_text_put(out, "<div class=\"heat\"><div class=\"ids\" style=\"height:%lldpx\">", height);
+    int64_t every = (E + 31) / 32;
     for (int64_t e = 0; e < E; e += every) vlm_text_put(out, "<span>%lld</span>", (long long)e);
-    vlm_text_put(out, "</div><img alt=\"share of tokens of each expert by step\" src=\"");
+    vlm_text_put(
+        out,
+        "</div><img style=\"height:%lldpx\" alt=\"share of tokens of each expert by step\" src=\"",
+        height);
     vlmoe_status st = vlm_html_png(out, n, E, 4, pixels, error);
     vlm_text_put(out, "\"><div class=\"steps\"><span>1</span><span>step ");
     vlm_html_count(out, steps);
@@ -109,9 +113,10 @@ static void put_course(vlm_text *out, const vlm_metrics_layer *layer)
 static vlmoe_status put_crops(vlm_text *out, const vlm_report_layer *layer,
                               const vlm_report_expert *x, vlmoe_error *error)
 {
-    enum { ACROSS = 6, GAP = 1 };
-    int64_t c = layer->crop_side, down = (x->n_crops + ACROSS - 1) / ACROSS;
-    int64_t width = ACROSS * c + (ACROSS - 1) * GAP, height = down * c + (down - 1) * GAP;
+    enum { ACROSS = 6, GAP = 1, SHOWN = 38 /* CSS pixels of a crop */ };
+    int64_t c = layer->crop_side, across = VLM_MIN(x->n_crops, ACROSS),
+            down = (x->n_crops + ACROSS - 1) / ACROSS;
+    int64_t width = across * c + (across - 1) * GAP, height = down * c + (down - 1) * GAP;
     uint8_t *sheet = vlm_alloc_array((size_t)(width * height), 4);
     if (!sheet) return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for patches of an expert");
     for (int k = 0; k < x->n_crops; k++)
@@ -121,8 +126,9 @@ static vlmoe_status put_crops(vlm_text *out, const vlm_report_layer *layer,
             for (int j = 0; j < 3; j++) p[j] = x->crops[(k * c * c + i) * 3 + j];
             p[3] = 255;
         }
-    vlm_text_put(out, "<img alt=\"%d patches that expert %lld is surest of\" src=\"", x->n_crops,
-                 (long long)x->index);
+    vlm_text_put(
+        out, "<img style=\"width:%lldpx\" alt=\"%d patches that expert %lld is surest of\" src=\"",
+        (long long)across * SHOWN, x->n_crops, (long long)x->index);
     vlmoe_status st = vlm_html_png(out, width, height, 4, sheet, error);
     vlm_text_put(out, "\">");
     vlm_free(sheet);
@@ -179,7 +185,7 @@ static vlmoe_status put_experts(vlm_text *out, const vlm_report_layer *layer, vl
         st = put_expert(out, layer, &layer->experts[i], all, error);
     vlm_text_put(out, "</div>\n");
     if (layer->n_experts < layer->E)
-        vlm_text_put(out, "<p class=\"soft\">and %lld more experts, each with less load</p>\n",
+        vlm_text_put(out, "<p class=\"soft rest\">and %lld more experts, each with less load</p>\n",
                      (long long)(layer->E - layer->n_experts));
     return st;
 }

@@ -27,6 +27,8 @@ void vlm_report_missing(vlm_text *out, const char *text); /* a line that says wh
 
 void vlm_report_curves(vlm_text *out, const vlm_report *report);
 void vlm_report_pictures(vlm_text *out, const vlm_report *report, vlmoe_error *error); /* each once, for reference by id */
+/* Hidden patches of an example as one path of unit squares. */
+void vlm_report_hidden(vlm_text *out, const vlm_report_example *e, const char *class);
 void vlm_report_examples(vlm_text *out, const vlm_report *report);
 void vlm_report_layers(vlm_text *out, const vlm_report *report, vlmoe_error *error);
 void vlm_report_routes(vlm_text *out, const vlm_report_model *model, int layer); /* on pictures and words */

@@ -2,7 +2,10 @@
  * crossed out, or struck through. */
 #include "report_parts.h"
 
-enum { MAX_CELLS = 20000 }; /* patches drawn in all layers together: bounds the page */
+enum {
+    MAX_CELLS = 20000, /* patches drawn in all layers together: bounds the page */
+    WIDE_GRID = 6      /* patches on a side from which on pictures are drawn larger */
+};
 
 /* ---- pictures ---- */
 
@@ -45,16 +48,17 @@ static void put_dropped(vlm_text *out, const vlm_report_example *e, const vlm_re
 
 static void put_chips(vlm_text *out, const vlm_report_example *e, const vlm_report_route *route)
 {
+    double scale = e->grid > WIDE_GRID ? 1.5 : 1.0; /* many patches are drawn smaller */
     for (int64_t p = 0; p < e->grid * e->grid; p++) {
         const vlm_report_route *r = &route[1 + p];
-        double x = (double)(p % e->grid), y = (double)(p / e->grid);
-        double width = r->expert > 99 ? 0.52 : r->expert > 9 ? 0.42 : 0.3;
+        double x = (double)(p % e->grid) + 0.05, y = (double)(p / e->grid) + 0.05;
+        double width = scale * (r->expert > 99 ? 0.52 : r->expert > 9 ? 0.42 : 0.3);
         vlm_text_put(
             out,
             "<g class=\"e%d\"><rect class=\"chip\" x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" "
-            "height=\".3\" rx=\".07\"/><text class=\"n\" x=\"%.2f\" y=\"%.2f\">%d</text></g>",
-            vlm_expert_class(r->expert), x + 0.05, y + 0.05, width, x + 0.05 + width / 2, y + 0.29,
-            (int)r->expert);
+            "height=\"%.2f\" rx=\".07\"/><text class=\"n%s\" x=\"%.2f\" y=\"%.2f\">%d</text></g>",
+            vlm_expert_class(r->expert), x, y, width, 0.3 * scale, scale > 1.0 ? " m" : "",
+            x + width / 2, y + 0.24 * scale, (int)r->expert);
     }
 }
 
@@ -63,19 +67,13 @@ static void put_picture(vlm_text *out, const vlm_report_example *e, int i, int l
     const vlm_report_route *route = e->route[layer];
     int64_t dropped = 0;
     for (int64_t p = 0; p < e->grid * e->grid; p++) dropped += is_dropped(&route[1 + p]);
-    vlm_text_put(
-        out,
-        "<figure><svg viewBox=\"0 0 %lld %lld\" role=\"img\" aria-label=\"patches of picture %d by "
-        "expert, %lld dropped\"><use href=\"#p%d\"/>",
-        (long long)e->grid, (long long)e->grid, i, (long long)dropped, i);
-    if (e->hidden && e->n_hidden) {
-        vlm_text_put(out, "<path class=\"hid\" d=\"");
-        for (int64_t p = 0; p < e->grid * e->grid; p++)
-            if (e->hidden[p])
-                vlm_text_put(out, "M%lld %lldh1v1h-1z", (long long)(p % e->grid),
-                             (long long)(p / e->grid));
-        vlm_text_put(out, "\"/>");
-    }
+    vlm_text_put(out,
+                 "<figure%s><svg viewBox=\"0 0 %lld %lld\" role=\"img\" aria-label=\"patches of "
+                 "picture %d by "
+                 "expert, %lld dropped\"><use href=\"#p%d\"/>",
+                 e->grid > WIDE_GRID ? " class=\"wide\"" : "", (long long)e->grid,
+                 (long long)e->grid, i, (long long)dropped, i);
+    if (e->hidden && e->n_hidden) vlm_report_hidden(out, e, "hid");
     put_cells(out, e, route);
     put_dropped(out, e, route);
     put_chips(out, e, route);

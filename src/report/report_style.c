@@ -61,7 +61,8 @@ static const char *const sheet[] = {
     ".value{font-size:12px;fill:var(--soft)!important}",
     ".c0{--c:var(--c0)}.c1{--c:var(--c1)}.c2{--c:var(--c2)}.c3{--c:var(--c3)}.c4{--c:var(--c4)}"
     ".c5{--c:var(--c5)}.line,.raw,.between{fill:none;stroke:var(--c);stroke-linejoin:round;"
-    "stroke-linecap:round}.line{stroke-width:2}.raw{stroke-width:1;stroke-opacity:.22}.between{"
+    "stroke-linecap:round}.line{stroke-width:2}.raw{stroke-width:1;stroke-opacity:.22}.band{fill:"
+    "var(--c);fill-opacity:.19}.between{"
     "stroke-width:1.2;stroke-dasharray:1 4}.dot{fill:var(--c);stroke:var(--card);stroke-width:1.5}"
     ".one{fill:var(--c)}",
     /* examples */
@@ -128,13 +129,15 @@ static const char *const sheet[] = {
     "display:flex;justify-content:space-between;color:var(--soft)}",
     ".id{display:inline-block;min-width:21px;padding:0 5px;border-radius:5px;background:var(--e);"
     "color:var(--i);font-size:12px;font-weight:640;text-align:center;line-height:18px}",
-    ".routed{display:flex;flex-wrap:wrap;gap:16px}.routed figure{width:168px}.routed svg{display:"
+    ".routed{display:flex;flex-wrap:wrap;gap:16px}.routed figure{width:168px}.routed "
+    "figure.wide,.routed .wide svg{width:356px!important;height:auto!important}.routed svg{display:"
     "block;width:168px;height:168px;border-radius:8px;border:1px solid var(--line);background:#fff}"
     ".routed "
     "figcaption{font-size:12.5px;color:var(--soft);margin-top:5px;line-height:1.35;overflow:"
     "hidden;display:-webkit-box;-webkit-box-orient:vertical;-webkit-line-clamp:2}",
     ".cell{fill:var(--e);fill-opacity:.3;stroke:#fff;stroke-width:.025}"
-    ".chip{fill:var(--e)}.n{fill:var(--i)!important;font-size:.25px;font-weight:680;text-anchor:"
+    "text.n.m{font-size:.37px}.chip{fill:var(--e)}.n{fill:var(--i)!important;font-size:.25px;font-"
+    "weight:680;text-anchor:"
     "middle}.cross{fill:none;stroke:#111;stroke-width:.05;stroke-linecap:round}.cross2{fill:none;"
     "stroke:#fff;stroke-width:.11;stroke-linecap:round}",
     ".words{margin:0 0 "
@@ -153,8 +156,8 @@ static const char *const sheet[] = {
     ".expert{border:1px solid var(--line);border-left:5px solid "
     "var(--e);border-radius:10px;padding:"
     "11px 14px 12px;background:var(--card);min-width:0;break-inside:avoid}.expert p{margin:0 0 8px;"
-    "font-size:13px;color:var(--soft)}.expert p b{color:var(--ink)}.expert img{display:block;width:"
-    "100%;max-width:226px;image-rendering:pixelated;background:var(--hide);border:1px solid "
+    "font-size:13px;color:var(--soft)}.expert p b{color:var(--ink)}.expert img{display:block;max-"
+    "width:100%;image-rendering:pixelated;background:var(--hide);border:1px solid "
     "var(--hide)}.expert ul{list-style:none;margin:0;padding:0;"
     "display:flex;flex-wrap:wrap;gap:4px 6px;font-size:13px}.expert li{background:var(--track);"
     "border-radius:6px;padding:0 7px;overflow-wrap:anywhere}.expert li small{color:var(--soft);"

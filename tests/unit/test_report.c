@@ -90,7 +90,7 @@ TEST(a_long_run_keeps_few_points_and_loses_no_extreme)
     double sum = 0, low = 1e9, high = -1e9, kept = 0;
     int64_t n = 0;
     for (int64_t s = 1; s <= STEPS; s++) {
-        double value = s == 77777 ? 50.0 : s == 12345 ? -3.0 : 1.0 / (double)s;
+        double value = s == 2 ? 50.0 : s == 4 ? -3.0 : 1.0 / (double)s;
         CHECK(vlm_curve_add(&c, s, value));
         sum += value;
     }
@@ -202,6 +202,10 @@ static void check_picture(int64_t width, int64_t height, int channels)
     CHECK_STATUS(vlm_html_png(&out, width, height, channels, pixels, NULL), VLMOE_OK);
     CHECK(!strncmp(text_of(&out), prefix, strlen(prefix)));
     size_t n = decode_base64(out.data + strlen(prefix), bytes);
+    CHECK(!memcmp(bytes + n - 8,
+                  "IEND\xae"
+                  "B`\x82",
+                  8)); /* no byte more or less */
     CHECK_STATUS(vlm_image_decode(bytes, n, NULL, &got, NULL), VLMOE_OK);
     CHECK(got.width == width && got.height == height);
     for (int64_t i = 0; i < width * height * 3; i++)
@@ -212,9 +216,8 @@ static void check_picture(int64_t width, int64_t height, int channels)
 
 TEST(a_picture_in_the_page_decodes_to_its_pixels)
 {
-    check_picture(7, 5, 3); /* base64 with every kind of end is met by these sizes */
-    check_picture(6, 5, 3);
-    check_picture(1, 1, 3);
+    for (int64_t width = 1; width <= 7; width++)
+        check_picture(width, 5, 3); /* every kind of end of base64 */
     check_picture(7, 5, 4);
     vlm_text out = {0};
     CHECK_STATUS(vlm_html_png(&out, 0, 5, 3, (const uint8_t *)"", NULL), VLMOE_E_ARG);
