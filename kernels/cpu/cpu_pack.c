@@ -98,17 +98,16 @@ VLMK_INLINE vu column_words(const vlmk_cpu_pack *p, int64_t w, int64_t j)
 void vlmk_cpu_pack_from_columns(const vlmk_cpu_pack *p)
 {
     int64_t rows = words_of(p->dst_dtype, p->k_pad);
-    for (int64_t b = 0; b < p->n_pad; b += p->block)
-        for (int64_t w = 0; w < rows; w++)
-            for (int64_t j = b; j < b + p->block; j += VL) {
-                int64_t row = p->dst_dtype == VLMOE_BF16 ? 2 * w : w;
-                fetch_ahead(p->src,
-                            ((row + ROWS_AHEAD) * p->ld + j) * (int64_t)dtype_bytes(p->src_dtype));
-                if (p->dst_dtype == VLMOE_BF16)
-                    fetch_ahead(p->src, ((row + 1 + ROWS_AHEAD) * p->ld + j) * 2);
-                vu word = column_words(p, w, j);
-                memcpy(packed_word(p, w, j), &word, sizeof word);
-            }
+    for (int64_t w = 0; w < rows; w++)
+        for (int64_t j = 0; j < p->n_pad; j += VL) {
+            int64_t row = p->dst_dtype == VLMOE_BF16 ? 2 * w : w;
+            fetch_ahead(p->src,
+                        ((row + ROWS_AHEAD) * p->ld + j) * (int64_t)dtype_bytes(p->src_dtype));
+            if (p->dst_dtype == VLMOE_BF16)
+                fetch_ahead(p->src, ((row + 1 + ROWS_AHEAD) * p->ld + j) * 2);
+            vu word = column_words(p, w, j);
+            memcpy(packed_word(p, w, j), &word, sizeof word);
+        }
 }
 
 void vlmk_cpu_pack_transpose(const vlmk_cpu_pack *p)
