@@ -78,12 +78,21 @@ typedef struct vlmk_linear_dx_args {
     int accumulate;
 } vlmk_linear_dx_args;
 
+/* Rows that met the weights together. */
+typedef struct vlmk_dw_part {
+    int64_t M;
+    const int32_t *offset; /* [G + 1] */
+    const void *x;         /* [M, K] */
+    const void *dy;        /* [M, N] */
+} vlmk_dw_part;
+
+/* dw and db are sums over parts, in order: each part's product is formed whole, then added once. So one call with several parts
+ * gives what as many calls with accumulate = 1 give, bit for bit, and meets dw in memory once. */
 typedef struct vlmk_linear_dw_args {
     int dtype; /* ct of x and dy */
-    int64_t M, N, K, G;
-    const int32_t *offset;
-    const void *x;  /* [M, K] */
-    const void *dy; /* [M, N] */
+    int64_t N, K, G;
+    int64_t n_parts;
+    const vlmk_dw_part *part; /* [n_parts], on the host */
     void *dw;       /* [G, N, K] wide; NULL = not wanted */
     void *db;       /* [G, N] wide; NULL = not wanted */
     int accumulate; /* of dw and db; with 1 a group without rows is left alone (adding +0 changes nothing) */

@@ -1,30 +1,40 @@
-/* linear_dw: dw = dy^T x per group, and db. Rows are cut in chunks; each chunk of dy is
- * transposed and each chunk of x packed once, padded with zero rows to a multiple of 32, so that
- * every product is dense. A tile of dw sums its group's chunks in order in f32 scratch and is
- * then added to memory once. */
+/* linear_dw: dw = dy^T x per group, and db, summed over parts. Rows are cut in chunks; each chunk of
+ * dy is transposed and each chunk of x packed once, padded with zero rows, so that every product is
+ * dense. A tile of dw forms the product of a part's chunks in f32 scratch, adds the parts in order
+ * there, and meets memory once: with experts of few rows it is that traffic, not the products, that
+ * takes the time, so their tiles are whole rows of dw where they fit. */
 #include "cpu_kernels.h"
 #include "cpu_pack.h"
 
-enum { CHUNK = 512, TILE_N = 128, TILE_K = 256, STRIP_COLUMNS = 256 };
+enum {
+    CHUNK = 512,
+    ROW_PAD = 16,
+    FEW_ROWS = 128,
+    STRIP_COLUMNS = 256,
+    SHARED_TILE_N = 128, /* of one weight that many rows meet: operands that stay in cache */
+    SHARED_TILE_K = 256,
+    EXPERT_TILE_N = 64, /* of many weights: long runs of memory */
+    EXPERT_TILE_K = 1024
+};
 
 typedef struct row_chunk {
-    int64_t first, rows, padded;
+    int64_t part, first, rows, padded;
     int64_t place; /* padded rows of all chunks before it */
 } row_chunk;
 
 typedef struct dw_job {
     const vlmk_linear_dw_args *args;
     int mm_dtype;
-    int64_t n_chunks, n_tiles_n, n_tiles_k, block;
+    int64_t tile_n, tile_k, n_chunks, n_tiles_n, n_tiles_k, block;
     row_chunk *chunk;
-    int64_t *group_chunk; /* [G + 1] chunks of group g */
-    char *dy_t;           /* chunk at place * N: [N, padded] */
-    char *x_packed;       /* chunk at place * k_all: tiles of TILE_K columns, each packed */
-    int64_t k_all;        /* K rounded up */
-    char *worker_base;
+    int64_t *part_chunk; /* [G * n_parts + 1] chunks of group g, part p at g * n_parts + p */
+    char *dy_t;          /* chunk at place * N: [N, padded] */
+    char *x_packed;      /* chunk at place * k_all: tiles of tile_k columns, each packed */
+    int64_t k_all;       /* K rounded up */
+    char *worker_base;   /* per worker: a part's product, the sum of parts */
     size_t worker_stride;
-    /* last tile of n, last tile of k, add, padded rows / 32 */
-    vlmk_cpu_mm *mm[2][2][2][CHUNK / PACK_K + 1];
+    /* last tile of n, last tile of k, add, padded rows / ROW_PAD */
+    vlmk_cpu_mm *mm[2][2][2][CHUNK / ROW_PAD + 1];
     int failed;
 } dw_job;
 
@@ -40,13 +50,13 @@ int VLMK_CPU(has_bf16_products)(vlmk_env *env)
 #endif
 }
 
-static int64_t group_first(const vlmk_linear_dw_args *a, int64_t g)
+static int64_t group_first(const vlmk_dw_part *p, int64_t g)
 {
-    return a->offset ? a->offset[g] : 0;
+    return p->offset ? p->offset[g] : 0;
 }
-static int64_t group_end(const vlmk_linear_dw_args *a, int64_t g)
+static int64_t group_end(const vlmk_dw_part *p, int64_t g)
 {
-    return a->offset ? a->offset[g + 1] : a->M;
+    return p->offset ? p->offset[g + 1] : p->M;
 }
 
 /* Widths of tile t of `count` things in tiles of `part`. */
@@ -56,21 +66,35 @@ static int64_t width_of(int64_t t, int64_t part, int64_t count)
     return left < part ? left : part;
 }
 
-static int64_t cut_chunks(const vlmk_linear_dw_args *a, row_chunk *chunk, int64_t *group_chunk)
+/* Rows of a chunk with zeros after them: a multiple of what packed b holds together along k
+ * (cpu_dnnl.c), in fine steps where they are a large part of the work, in coarse ones where each
+ * further size is a further primitive. */
+static int64_t pad_rows(const dw_job *job, int64_t rows)
 {
+    int64_t step = job->mm_dtype == VLMOE_BF16 ? 2 * ROW_PAD : ROW_PAD;
+    return vlmk_cpu_round_up(rows, rows <= FEW_ROWS ? step : 4 * ROW_PAD);
+}
+
+/* Their number when chunk is NULL. */
+static int64_t cut_chunks(const dw_job *job, row_chunk *chunk, int64_t *part_chunk)
+{
+    const vlmk_linear_dw_args *a = job->args;
     int64_t n = 0, place = 0;
-    for (int64_t g = 0; g < a->G; g++) {
-        int64_t end = group_end(a, g);
-        if (group_chunk) group_chunk[g] = n;
-        for (int64_t r = group_first(a, g); r < end; r += CHUNK, n++) {
+    for (int64_t i = 0; i < a->G * a->n_parts; i++) {
+        int64_t part = i % a->n_parts, g = i / a->n_parts, end = group_end(&a->part[part], g);
+        if (part_chunk) part_chunk[i] = n;
+        for (int64_t r = group_first(&a->part[part], g); r < end; r += CHUNK, n++) {
             if (!chunk) continue;
-            int64_t rows = end - r < CHUNK ? end - r : CHUNK,
-                    padded = vlmk_cpu_round_up(rows, PACK_K);
-            chunk[n] = (row_chunk){.first = r, .rows = rows, .padded = padded, .place = place};
-            place += padded;
+            int64_t rows = end - r < CHUNK ? end - r : CHUNK;
+            chunk[n] = (row_chunk){.part = part,
+                                   .first = r,
+                                   .rows = rows,
+                                   .padded = pad_rows(job, rows),
+                                   .place = place};
+            place += chunk[n].padded;
         }
     }
-    if (group_chunk) group_chunk[a->G] = n;
+    if (part_chunk) part_chunk[a->G * a->n_parts] = n;
     return n;
 }
 
@@ -86,83 +110,164 @@ static void prepare_tile(void *arg, int64_t tile, int worker)
     const vlmk_linear_dw_args *a = job->args;
     (void)worker;
     const row_chunk *chunk = &job->chunk[tile / prepare_tiles(job)];
-    int64_t part = tile % prepare_tiles(job), n_strips = vlmk_cpu_ceil_div(a->N, STRIP_COLUMNS);
+    const vlmk_dw_part *from = &a->part[chunk->part];
+    int64_t strip = tile % prepare_tiles(job), n_strips = vlmk_cpu_ceil_div(a->N, STRIP_COLUMNS);
     size_t bytes = dtype_bytes(job->mm_dtype);
     vlmk_cpu_pack p = {.src_dtype = a->dtype,
                        .dst_dtype = job->mm_dtype,
                        .k = chunk->rows,
                        .k_pad = chunk->padded};
-    if (part < n_strips) {
-        int64_t first = part * STRIP_COLUMNS;
-        p.src = at(a->dy, a->dtype, chunk->first * a->N + first);
+    if (strip < n_strips) {
+        int64_t first = strip * STRIP_COLUMNS;
+        p.src = at(from->dy, a->dtype, chunk->first * a->N + first);
         p.ld = a->N;
-        p.n = width_of(part, STRIP_COLUMNS, a->N);
+        p.n = width_of(strip, STRIP_COLUMNS, a->N);
         p.dst = job->dy_t + (size_t)(chunk->place * a->N + first * chunk->padded) * bytes;
         vlmk_cpu_pack_transpose(&p);
         return;
     }
-    int64_t first = (part - n_strips) * TILE_K;
-    p.src = at(a->x, a->dtype, chunk->first * a->K + first);
+    int64_t first = (strip - n_strips) * job->tile_k;
+    p.src = at(from->x, a->dtype, chunk->first * a->K + first);
     p.ld = a->K;
-    p.n = width_of(part - n_strips, TILE_K, a->K);
+    p.n = width_of(strip - n_strips, job->tile_k, a->K);
     p.n_pad = vlmk_cpu_round_up(p.n, PACK_N);
     p.block = job->block ? job->block : p.n_pad;
     p.dst = job->x_packed + (size_t)(chunk->place * job->k_all + first * chunk->padded) * bytes;
     vlmk_cpu_pack_from_columns(&p);
 }
 
-/* Rows of `result` (ld floats apart) to, or onto, a tile of dw. */
-static void put_tile(const dw_job *job, float *dw, const float *result, int64_t rows,
-                     int64_t columns)
+/* Where a tile of dw stands. */
+typedef struct dw_place {
+    int64_t g, first_n, first_k, rows, columns;
+    int64_t ld; /* of the tile in scratch */
+    float *dw;
+} dw_place;
+
+static dw_place place_of(const dw_job *job, int64_t tile)
 {
-    int64_t ld = vlmk_cpu_round_up(columns, PACK_N), K = job->args->K;
-    for (int64_t r = 0; r < rows; r++) {
-        float *out = dw + r * K;
-        const float *in = result + r * ld;
+    const vlmk_linear_dw_args *a = job->args;
+    int64_t tn = tile % job->n_tiles_n, tk = tile / job->n_tiles_n % job->n_tiles_k;
+    dw_place p = {.g = tile / job->n_tiles_n / job->n_tiles_k,
+                  .first_n = tn * job->tile_n,
+                  .first_k = tk * job->tile_k,
+                  .rows = width_of(tn, job->tile_n, a->N),
+                  .columns = width_of(tk, job->tile_k, a->K)};
+    p.ld = vlmk_cpu_round_up(p.columns, PACK_N);
+    p.dw = (float *)a->dw + (p.g * a->N + p.first_n) * a->K + p.first_k;
+    return p;
+}
+
+/* to = base + add; base NULL: +0, so that no zero of the result is negative. */
+typedef struct sum_rows {
+    float *to;
+    const float *base, *add;
+    int64_t to_ld, base_ld, add_ld;
+    int64_t rows, columns;
+    int past_cache; /* written once and read much later: do not fetch the line */
+} sum_rows;
+
+VLMK_INLINE void store_sum(float *to, vf sum, int64_t n, int past_cache)
+{
+#if VLMK_VECTOR_BYTES == 64
+    if (past_cache && n == VL) {
+        _mm512_stream_ps(to, (__m512)sum);
+        return;
+    }
+#endif
+    (void)past_cache;
+    vf_store(to, VLMOE_F32, n, sum);
+}
+
+static void add_rows(const sum_rows *s)
+{
+    for (int64_t r = 0; r < s->rows; r++) {
+        float *to = s->to + r * s->to_ld;
+        const float *base = s->base ? s->base + r * s->base_ld : NULL;
+        const float *add = s->add + r * s->add_ld;
+        int past_cache = s->past_cache && (uintptr_t)to % VLMK_VECTOR_BYTES == 0;
 #define BODY                                                                                       \
-    vf_store(out + c, VLMOE_F32, n,                                                                \
-             job->args->accumulate                                                                 \
-                 ? vf_load(out + c, VLMOE_F32, n) + vf_load(in + c, VLMOE_F32, n)                  \
-                 : vf_load(in + c, VLMOE_F32, n))
-        VLMK_FOR_LANES(c, n, columns, BODY);
+    store_sum(to + c,                                                                              \
+              (base ? vf_load(base + c, VLMOE_F32, n) : vf_set(0.0f)) +                            \
+                  vf_load(add + c, VLMOE_F32, n),                                                  \
+              n, past_cache)
+        VLMK_FOR_LANES(c, n, s->columns, BODY);
 #undef BODY
     }
+#if VLMK_VECTOR_BYTES == 64
+    if (s->past_cache)
+        _mm_sfence(); /* the team's signal of a done tile does not order these stores */
+#endif
+}
+
+/* The product of one part's chunks begin .. end-1 into result. */
+typedef struct product_span {
+    int64_t begin, end; /* chunks */
+    int adds;           /* to what is in result */
+} product_span;
+
+static int part_product(const dw_job *job, const dw_place *p, int worker, product_span span,
+                        float *result)
+{
+    size_t bytes = dtype_bytes(job->mm_dtype);
+    for (int64_t c = span.begin; c < span.end; c++) {
+        const row_chunk *chunk = &job->chunk[c];
+        vlmk_cpu_mm *mm = job->mm[p->rows < job->tile_n][p->columns < job->tile_k]
+                                 [span.adds || c > span.begin][chunk->padded / ROW_PAD];
+        const char *dy =
+            job->dy_t + (size_t)(chunk->place * job->args->N + p->first_n * chunk->padded) * bytes;
+        const char *x = job->x_packed +
+                        (size_t)(chunk->place * job->k_all + p->first_k * chunk->padded) * bytes;
+        int status = vlmk_cpu_mm_run(mm, worker, dy, x, result);
+        if (status) return status;
+    }
+    return VLMOE_OK;
+}
+
+static void no_rows(const dw_job *job, const dw_place *p)
+{
+    for (int64_t r = 0; !job->args->accumulate && r < p->rows; r++)
+        memset(p->dw + r * job->args->K, 0, (size_t)p->columns * sizeof *p->dw);
 }
 
 static void dw_tile(void *arg, int64_t tile, int worker)
 {
     dw_job *job = arg;
     const vlmk_linear_dw_args *a = job->args;
-    int64_t tn = tile % job->n_tiles_n, tk = tile / job->n_tiles_n % job->n_tiles_k,
-            g = tile / job->n_tiles_n / job->n_tiles_k;
-    int64_t first_n = tn * TILE_N, first_k = tk * TILE_K;
-    int64_t rows = width_of(tn, TILE_N, a->N), columns = width_of(tk, TILE_K, a->K);
+    dw_place p = place_of(job, tile);
+    const int64_t *chunk = job->part_chunk + p.g * a->n_parts;
     float *result = (float *)(void *)(job->worker_base + (size_t)worker * job->worker_stride);
-    float *dw = (float *)a->dw + (g * a->N + first_n) * a->K + first_k;
-    int64_t begin = job->group_chunk[g], end = job->group_chunk[g + 1];
-    if (begin == end) {
-        for (int64_t r = 0; !a->accumulate && r < rows; r++)
-            memset(dw + r * a->K, 0, (size_t)columns * sizeof *dw);
-        return;
-    }
-    size_t bytes = dtype_bytes(job->mm_dtype);
-    for (int64_t c = begin; c < end; c++) {
-        const row_chunk *chunk = &job->chunk[c];
-        vlmk_cpu_mm *mm =
-            job->mm[rows < TILE_N][columns < TILE_K][c > begin][chunk->padded / PACK_K];
-        int status = vlmk_cpu_mm_run(
-            mm, worker, job->dy_t + (size_t)(chunk->place * a->N + first_n * chunk->padded) * bytes,
-            job->x_packed + (size_t)(chunk->place * job->k_all + first_k * chunk->padded) * bytes,
-            result);
+    float *sum = result + job->tile_n * vlmk_cpu_round_up(job->tile_k, PACK_N);
+    int64_t last = a->n_parts - 1;
+    while (last >= 0 && chunk[last] == chunk[last + 1]) last--;
+    if (last < 0) no_rows(job, &p);
+    sum_rows s = {.base = a->accumulate ? p.dw : NULL,
+                  .base_ld = a->K,
+                  .add = result,
+                  .add_ld = p.ld,
+                  .rows = p.rows,
+                  .columns = p.columns};
+    for (int64_t i = 0; i <= last; i++) {
+        if (chunk[i] == chunk[i + 1]) continue;
+        int is_first = s.base != sum, is_last = i == last, is_whole = chunk[i] + 1 == chunk[i + 1];
+        /* The product's own addition is this one, done while its result is in registers. */
+        int adds = is_whole && !is_first && !is_last;
+        int status = part_product(job, &p, worker, (product_span){chunk[i], chunk[i + 1], adds},
+                                  adds ? sum : result);
         if (status) {
             __atomic_store_n(&job->failed, status, __ATOMIC_RELAXED);
             return;
         }
+        if (adds) continue;
+        s.to = is_last ? p.dw : sum;
+        s.to_ld = is_last ? a->K : p.ld;
+        s.past_cache = is_last && !a->accumulate && a->G > 1;
+        add_rows(&s);
+        s.base = sum;
+        s.base_ld = p.ld;
     }
-    put_tile(job, dw, result, rows, columns);
 }
 
-/* Column sums of dy, rows in order, for STRIP_COLUMNS columns of one group. */
+/* Column sums of dy for STRIP_COLUMNS columns of one group: rows in order, then parts. */
 static void db_tile(void *arg, int64_t tile, int worker)
 {
     const vlmk_linear_dw_args *a = ((const dw_job *)arg)->args;
@@ -170,30 +275,37 @@ static void db_tile(void *arg, int64_t tile, int worker)
     int64_t n_strips = vlmk_cpu_ceil_div(a->N, STRIP_COLUMNS);
     int64_t g = tile / n_strips, first = tile % n_strips * STRIP_COLUMNS,
             columns = width_of(tile % n_strips, STRIP_COLUMNS, a->N);
-    float sum[STRIP_COLUMNS] = {0};
-    for (int64_t r = group_first(a, g); r < group_end(a, g); r++) {
+    float *db = (float *)a->db + g * a->N + first;
+    for (int64_t c = 0; !a->accumulate && c < columns; c++) db[c] = 0.0f;
+    for (int64_t i = 0; i < a->n_parts; i++) {
+        const vlmk_dw_part *from = &a->part[i];
+        float sum[STRIP_COLUMNS] = {0};
+        for (int64_t r = group_first(from, g); r < group_end(from, g); r++) {
 #define BODY                                                                                       \
     vf_store(sum + c, VLMOE_F32, VL,                                                               \
-             load_f32(sum + c) + load_at(a->dy, a->dtype, r * a->N + first + c, n))
-        VLMK_FOR_LANES(c, n, columns, BODY);
+             load_f32(sum + c) + load_at(from->dy, a->dtype, r * a->N + first + c, n))
+            VLMK_FOR_LANES(c, n, columns, BODY);
 #undef BODY
+        }
+        for (int64_t c = 0; c < columns; c++) db[c] += sum[c];
     }
-    float *db = (float *)a->db + g * a->N + first;
-    for (int64_t c = 0; c < columns; c++) db[c] = a->accumulate ? db[c] + sum[c] : sum[c];
 }
 
-static int find_product(vlmk_env *env, dw_job *job, int last_n, int last_k, int add, int64_t padded)
+static int find_product(vlmk_env *env, dw_job *job, int last_n, int last_k, int64_t padded)
 {
     const vlmk_linear_dw_args *a = job->args;
-    vlmk_cpu_mm **slot = &job->mm[last_n][last_k][add][padded / PACK_K];
-    int64_t rows = last_n ? a->N % TILE_N : TILE_N, columns = last_k ? a->K % TILE_K : TILE_K;
-    *slot = vlmk_cpu_mm_get(env, (vlmk_cpu_mm_shape){.m = rows,
-                                                     .n = vlmk_cpu_round_up(columns, PACK_N),
-                                                     .k = padded,
-                                                     .dtype = job->mm_dtype,
-                                                     .add = add});
-    if (!*slot) return VLMOE_E_NOMEM;
-    job->block = vlmk_cpu_mm_block(*slot) == PACK_N ? PACK_N : 0;
+    for (int add = 0; add < 2; add++) {
+        vlmk_cpu_mm **slot = &job->mm[last_n][last_k][add][padded / ROW_PAD];
+        int64_t rows = last_n ? a->N % job->tile_n : job->tile_n,
+                columns = last_k ? a->K % job->tile_k : job->tile_k;
+        *slot = vlmk_cpu_mm_get(env, (vlmk_cpu_mm_shape){.m = rows,
+                                                         .n = vlmk_cpu_round_up(columns, PACK_N),
+                                                         .k = padded,
+                                                         .dtype = job->mm_dtype,
+                                                         .add = add});
+        if (!*slot) return VLMOE_E_NOMEM;
+        job->block = vlmk_cpu_mm_block(*slot) == PACK_N ? PACK_N : 0;
+    }
     return VLMOE_OK;
 }
 
@@ -203,14 +315,13 @@ static int find_products(vlmk_env *env, dw_job *job)
     const vlmk_linear_dw_args *a = job->args;
     for (int last = 0; last < 4; last++) {
         int last_n = last / 2, last_k = last % 2;
-        int exists_n = last_n ? a->N % TILE_N != 0 : a->N >= TILE_N;
-        int exists_k = last_k ? a->K % TILE_K != 0 : a->K >= TILE_K;
+        int exists_n = last_n ? a->N % job->tile_n != 0 : a->N >= job->tile_n;
+        int exists_k = last_k ? a->K % job->tile_k != 0 : a->K >= job->tile_k;
         if (!exists_n || !exists_k) continue;
-        for (int64_t padded = PACK_K; padded <= CHUNK; padded += PACK_K)
-            for (int add = 0; add < 2; add++) {
-                int status = find_product(env, job, last_n, last_k, add, padded);
-                if (status) return status;
-            }
+        for (int64_t rows = 1; rows <= CHUNK; rows = pad_rows(job, rows) + 1) {
+            int status = find_product(env, job, last_n, last_k, pad_rows(job, rows));
+            if (status) return status;
+        }
     }
     return VLMOE_OK;
 }
@@ -220,24 +331,26 @@ static int plan(vlmk_env *env, dw_job *job)
     const vlmk_linear_dw_args *a = job->args;
     int is_bf16 = a->dtype == VLMOE_BF16 && VLMK_CPU(has_bf16_products)(env);
     job->mm_dtype = is_bf16 ? VLMOE_BF16 : VLMOE_F32;
-    job->n_tiles_n = vlmk_cpu_ceil_div(a->N, TILE_N);
-    job->n_tiles_k = vlmk_cpu_ceil_div(a->K, TILE_K);
+    job->tile_n = a->G > 1 ? EXPERT_TILE_N : SHARED_TILE_N;
+    job->tile_k = a->G > 1 ? EXPERT_TILE_K : SHARED_TILE_K;
+    job->n_tiles_n = vlmk_cpu_ceil_div(a->N, job->tile_n);
+    job->n_tiles_k = vlmk_cpu_ceil_div(a->K, job->tile_k);
     job->k_all = vlmk_cpu_round_up(a->K, PACK_N);
-    job->n_chunks = cut_chunks(a, NULL, NULL);
+    job->n_chunks = cut_chunks(job, NULL, NULL);
     job->chunk = env->scratch(env, (size_t)(job->n_chunks + 1) * sizeof *job->chunk);
-    job->group_chunk = env->scratch(env, (size_t)(a->G + 1) * sizeof *job->group_chunk);
-    if (!job->chunk || !job->group_chunk) return VLMOE_E_NOMEM;
-    cut_chunks(a, job->chunk, job->group_chunk);
+    job->part_chunk = env->scratch(env, (size_t)(a->G * a->n_parts + 1) * sizeof *job->part_chunk);
+    if (!job->chunk || !job->part_chunk) return VLMOE_E_NOMEM;
+    cut_chunks(job, job->chunk, job->part_chunk);
     int status = find_products(env, job);
     if (status) return status;
-    int64_t padded =
-        job->n_chunks ? job->chunk[job->n_chunks - 1].place + job->chunk[job->n_chunks - 1].padded
-                      : 0;
+    const row_chunk *last = job->n_chunks ? &job->chunk[job->n_chunks - 1] : NULL;
+    int64_t padded = last ? last->place + last->padded : 0;
     size_t bytes = dtype_bytes(job->mm_dtype);
+    size_t tile = (size_t)(job->tile_n * vlmk_cpu_round_up(job->tile_k, PACK_N)) * sizeof(float);
     job->dy_t = env->scratch(env, (size_t)(padded * a->N) * bytes);
     job->x_packed = env->scratch(env, (size_t)(padded * job->k_all) * bytes);
     job->worker_base =
-        vlmk_cpu_worker_scratch(env, TILE_N * TILE_K * sizeof(float), &job->worker_stride);
+        vlmk_cpu_worker_scratch(env, (a->n_parts > 1 ? 2 : 1) * tile, &job->worker_stride);
     return job->dy_t && job->x_packed && job->worker_base ? VLMOE_OK : VLMOE_E_NOMEM;
 }
 
@@ -249,9 +362,8 @@ int VLMK_CPU(linear_dw)(vlmk_env *env, const vlmk_linear_dw_args *args)
         if (status) return status;
         vlmk_cpu_parallel(env, prepare_tile, &job, job.n_chunks * prepare_tiles(&job));
         vlmk_cpu_parallel(env, dw_tile, &job, args->G * job.n_tiles_n * job.n_tiles_k);
-        for (int64_t g = 0; g < args->G; g++)
-            count_flops(env, (double)(group_end(args, g) - group_first(args, g)) * (double)args->N *
-                                 (double)args->K);
+        for (int64_t c = 0; c < job.n_chunks; c++)
+            count_flops(env, (double)job.chunk[c].rows * (double)args->N * (double)args->K);
     }
     if (args->db)
         vlmk_cpu_parallel(env, db_tile, &job, args->G * vlmk_cpu_ceil_div(args->N, STRIP_COLUMNS));

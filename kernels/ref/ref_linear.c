@@ -67,28 +67,32 @@ int vlmk_ref_linear_dx(vlmk_env *env, const vlmk_linear_dx_args *a)
     return VLMOE_OK;
 }
 
-/* Output n of group g: its row of dw and its db. */
-static void dw_row(const vlmk_linear_dw_args *a, int64_t g, int64_t n)
+/* Output n of group g: its row of dw and its db, of one part. */
+static void dw_row(const vlmk_linear_dw_args *a, const vlmk_dw_part *part, int64_t g, int64_t n,
+                   int accumulate)
 {
-    int64_t first = group_first(a->offset, g), end = group_end(a->offset, g, a->M);
+    int64_t first = group_first(part->offset, g), end = group_end(part->offset, g, part->M);
     for (int64_t k = 0; a->dw && k < a->K; k++) {
         double sum = 0.0;
         for (int64_t m = first; m < end; m++)
-            sum += ref_get(a->dy, a->dtype, m * a->N + n) * ref_get(a->x, a->dtype, m * a->K + k);
-        ref_update(a->dw, VLMOE_F64, (g * a->N + n) * a->K + k, sum, a->accumulate);
+            sum += ref_get(part->dy, a->dtype, m * a->N + n) *
+                   ref_get(part->x, a->dtype, m * a->K + k);
+        ref_update(a->dw, VLMOE_F64, (g * a->N + n) * a->K + k, sum, accumulate);
     }
     if (!a->db) return;
     double sum = 0.0;
-    for (int64_t m = first; m < end; m++) sum += ref_get(a->dy, a->dtype, m * a->N + n);
-    ref_update(a->db, VLMOE_F64, g * a->N + n, sum, a->accumulate);
+    for (int64_t m = first; m < end; m++) sum += ref_get(part->dy, a->dtype, m * a->N + n);
+    ref_update(a->db, VLMOE_F64, g * a->N + n, sum, accumulate);
 }
 
 int vlmk_ref_linear_dw(vlmk_env *env, const vlmk_linear_dw_args *a)
 {
-    for (int64_t g = 0; g < a->G; g++) {
-        for (int64_t n = 0; n < a->N; n++) dw_row(a, g, n);
-        int64_t rows = group_end(a->offset, g, a->M) - group_first(a->offset, g);
-        if (a->dw) ref_count_flops(env, (double)rows * (double)a->N * (double)a->K);
-    }
+    for (int64_t i = 0; i < a->n_parts; i++)
+        for (int64_t g = 0; g < a->G; g++) {
+            const vlmk_dw_part *part = &a->part[i];
+            for (int64_t n = 0; n < a->N; n++) dw_row(a, part, g, n, a->accumulate || i > 0);
+            int64_t rows = group_end(part->offset, g, part->M) - group_first(part->offset, g);
+            if (a->dw) ref_count_flops(env, (double)rows * (double)a->N * (double)a->K);
+        }
     return VLMOE_OK;
 }

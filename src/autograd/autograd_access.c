@@ -1,4 +1,5 @@
 /* Bytes of tensors between host and device, for callers that wait. */
+#include "autograd_defer.h"
 #include "autograd_internal.h"
 
 static const char *name_of(const vlmoe_tensor *t)
@@ -77,9 +78,10 @@ vlmoe_status vlmoe_grad_zero(vlmoe_context *ctx)
 {
     vlmoe_error *error = vlm_ctx_error(ctx);
     VLM_TRY(vlm_ctx_build(ctx));
+    vlm_defer_restart(ctx);
     for (int64_t i = 0; i < ctx->n_params; i++) {
         vlm_param *param = ctx->params[i];
-        if (!param->grad) continue;
+        if (!param->grad || vlm_defer_owns(ctx, param)) continue;
         vlmoe_status status =
             ctx->backend->zero(ctx->device, param->grad, vlmoe_tensor_bytes(&param->tensor));
         if (status)

@@ -1,6 +1,7 @@
 /* Contexts: opening a device, the memory of a recording, error text. Parameters stand in autograd_params.c. */
 #include <stdlib.h>
 #include <unistd.h>
+#include "autograd_defer.h"
 #include "autograd_internal.h"
 #include "backend_profile.h"
 
@@ -109,6 +110,7 @@ void vlm_ctx_unwatch(vlmoe_context *ctx)
 void vlmoe_context_destroy(vlmoe_context *ctx)
 {
     if (!ctx) return;
+    vlm_defer_close(ctx);
     vlm_params_destroy(ctx);
     if (ctx->device) {
         vlm_heap_fini(&ctx->arena);

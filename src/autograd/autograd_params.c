@@ -83,6 +83,7 @@ vlmoe_status vlm_param_add(vlmoe_context *ctx, const vlm_param *spec, int rank, 
     param->uses = 0;
     param->copy = param->grad = param->share = NULL;
     param->share_is_set = false;
+    param->deferred = NULL;
     param->tensor = (vlmoe_tensor){
         .ctx = ctx, .dtype = ctx->wide, .rank = rank, .wants_grad = spec->trained, .param = param};
     memcpy(param->tensor.dim, dim, (size_t)rank * sizeof *dim);

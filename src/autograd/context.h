@@ -38,6 +38,7 @@ struct vlm_param {
     int uses;          /* nodes of the present recording that differentiate into it */
     void *share;       /* this tape's share when it has several uses, added to grad at the end of backward; step arena */
     bool share_is_set;
+    struct vlm_deferred *deferred; /* its gradient waits for the end of the step; see autograd_defer.h */
     vlmoe_tensor tensor; /* dtype wide, data = master values */
 };
 
@@ -58,6 +59,7 @@ struct vlmoe_context {
     int64_t n_elements;      /* of the slabs: every parameter starts at a multiple of 64 elements */
     void *master, *grads, *copies; /* slabs [n_elements] wide, wide, ct (copies NULL when ct is wide) */
     void *moments;           /* [2, n_elements] wide: m then v; made by the first optimiser step or vlm_ctx_moments */
+    struct vlm_deferral *deferral; /* gradients that wait for the end of a step, or NULL */
     struct vlmoe_tape *tape; /* the open recording, or NULL */
     char *host;              /* host arena for nodes and tensors of a recording */
     vlm_arena host_arena;

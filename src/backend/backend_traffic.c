@@ -39,7 +39,13 @@ TRAFFIC(linear_fwd,
 TRAFFIC(linear_dx, N_OF(a->M, a->N) * size_of(a->dtype) +
                        (double)a->G * N_OF(a->N, a->K) * size_of(a->dtype) +
                        N_OF(a->M, a->K) * size_of(a->dx_dtype) * rewritten(a->accumulate))
-TRAFFIC(linear_dw, (given(a->dw) * N_OF(a->M, a->K) + N_OF(a->M, a->N)) * size_of(a->dtype) +
+static double dw_rows(const vlmk_linear_dw_args *a)
+{
+    int64_t rows = 0;
+    for (int64_t i = 0; i < a->n_parts; i++) rows += a->part[i].M;
+    return (double)rows;
+}
+TRAFFIC(linear_dw, dw_rows(a) * (given(a->dw) * (double)a->K + (double)a->N) * size_of(a->dtype) +
                        (given(a->dw) * N_OF(a->N, a->K) + given(a->db) * (double)a->N) *
                            (double)a->G * w * rewritten(a->accumulate))
 TRAFFIC(act_fwd, 2.0 * (double)a->n * size_of(a->dtype))

@@ -229,8 +229,9 @@ static int dry_run(const vlmoe_config *config)
     put_bytes("moments (f32)", plan.moment_bytes);
     put_bytes("compute copies", plan.copy_bytes);
     put_bytes("activations of one group", plan.step_bytes);
+    put_bytes("rows of experts that wait", plan.defer_bytes);
     put_bytes("together", plan.master_bytes + plan.grad_bytes + plan.moment_bytes +
-                              plan.copy_bytes + plan.step_bytes);
+                              plan.copy_bytes + plan.step_bytes + plan.defer_bytes);
     printf("work of one step: %.3f TFLOP over at most %lld rows in %lld groups\n",
            plan.flops * 1e-12, (long long)plan.tokens, (long long)config->run.groups);
     return vlm_cli_finish("vlmoe-train", CLI_OK);

@@ -1,5 +1,6 @@
 /* Linear layers, plain and one per group of rows, with the activation fused in; and an activation by itself. */
 #include <string.h>
+#include "autograd_defer.h"
 #include "op_util.h"
 
 static vlmoe_status check_weight(vlmoe_tape *tape, const vlm_node *node, int64_t n_groups)
@@ -119,7 +120,8 @@ vlmoe_status vlm_linear_backward(vlmoe_tape *tape, vlm_node *node)
     int64_t M = vlm_rows(x), N = vlm_cols(node->output), K = vlm_cols(x),
             G = VLM_MAX(opts->n_groups, 1);
     int add_x, add_w, add_b;
-    void *dw = vlm_grad_in(tape, w, &add_w), *db = vlm_grad_in(tape, node->input[2], &add_b),
+    vlmoe_tensor *b = node->input[2];
+    void *dw = vlm_grad_in(tape, w, &add_w), *db = vlm_grad_in(tape, b, &add_b),
          *dx = vlm_grad_in(tape, x, &add_x);
     void *dy = gradient_before_act(tape, node);
     if (!dy) return tape->status ? tape->status : tape->ctx->error.status;
@@ -137,17 +139,13 @@ vlmoe_status vlm_linear_backward(vlmoe_tape *tape, vlm_node *node)
                                           .accumulate = add_x};
         VLM_TRY(VLM_KERNEL(tape->ctx, linear_dx, &args));
     }
-    const vlmk_linear_dw_args args = {.dtype = x->dtype,
-                                      .M = M,
-                                      .N = N,
-                                      .K = K,
-                                      .G = G,
-                                      .offset = opts->d_offset,
-                                      .x = x->data,
-                                      .dy = dy,
-                                      .dw = dw,
-                                      .db = db};
-    VLM_TRY(run_dw(tape, args, add_w, add_b));
+    const vlmk_dw_part part = {.M = M, .offset = opts->d_offset, .x = x->data, .dy = dy};
+    const vlmk_linear_dw_args args = {
+        .dtype = x->dtype, .N = N, .K = K, .G = G, .n_parts = 1, .part = &part, .dw = dw, .db = db};
+    const vlm_defer_want want = {.w = w->param, .b = db ? b->param : NULL, .args = &args};
+    bool waits = false;
+    if (dw) VLM_TRY(vlm_defer_take(tape, &want, &waits));
+    if (!waits) VLM_TRY(run_dw(tape, args, add_w, add_b));
     if (dy != node->output->grad) vlm_tape_give(tape, dy);
     return VLMOE_OK;
 }

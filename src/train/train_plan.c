@@ -1,5 +1,6 @@
 /* A config's sizes, by recording its largest group on the meta device. */
 #include <string.h>
+#include "autograd_defer.h"
 #include "train_plan.h"
 
 static bool is_pretrain(const vlmoe_config *c)
@@ -88,12 +89,16 @@ static vlmoe_status record_pretrain(vlmoe_context *ctx, const vlmoe_config *c,
     int64_t n = (group->n_images + group->n_pairs) * group->n_patches;
     int32_t *codes = vlm_alloc_array((size_t)n, sizeof *codes);
     if (!codes) return vlm_fail(&ctx->error, VLMOE_E_NOMEM, "out of memory for codes");
-    vlmoe_status st = vlmoe_tape_begin(ctx, VLMOE_TRAIN, &tape);
+    size_t most = c->run.groups > 1 ? (size_t)c->run.defer_mib << 20 : 0;
+    vlmoe_status st = vlm_defer_open(ctx, most ? SIZE_MAX / 2 : 0);
+    if (!st) st = vlmoe_tape_begin(ctx, VLMOE_TRAIN, &tape);
     if (!st) vlm_masked_record(tape, model, c, group, codes, &masked);
     if (!st) vlm_masked_release(tape, &masked);
     if (!st) st = vlmoe_tape_backward(tape, 1.0);
     plan->tokens = masked.model.rows.n_rows * c->run.groups;
     vlmoe_tape_end(tape);
+    plan->defer_bytes = VLM_MIN(most, vlm_defer_waiting(ctx) * (size_t)c->run.groups);
+    if (!st) st = vlm_defer_flush(ctx);
     vlm_free(codes);
     return st;
 }

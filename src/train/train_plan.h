@@ -8,6 +8,7 @@ typedef struct vlm_plan {
     int64_t parameters, trained, per_token; /* per_token: all shared and dense parameters and k experts of each sparse layer */
     size_t master_bytes, grad_bytes, moment_bytes, copy_bytes;
     size_t step_bytes;    /* arena of one group: the largest of training forward and backward, and making targets */
+    size_t defer_bytes;   /* rows of experts that wait for the end of the step: of all groups, at most run.defer_mib */
     size_t scratch_bytes; /* what kernels asked for; 0 where the meta device cannot know */
     double flops;         /* of one step: forward and backward of all groups, targets included, 2 per multiply-add */
     int64_t tokens;       /* rows of one step at its largest */

@@ -1,6 +1,7 @@
 /* One optimiser step: a list of groups, each forward and backward in turn, then one update. */
 #include <math.h>
 #include <string.h>
+#include "autograd_defer.h"
 #include "optim_schedule.h"
 #include "train_dump.h"
 #include "train_group.h"
@@ -120,7 +121,10 @@ static vlmoe_status run_groups(vlmoe_trainer *t, vlm_tally *tally)
         if (!t->model && !t->step && !p) VLM_TRY(start_codebook(t, group));
         VLM_TRY(run_group(t, group, tally));
     }
-    return VLMOE_OK;
+    vlmoe_status st = vlm_defer_flush(t->ctx);
+    return st ? vlm_fail(&t->error, st, "step %lld, backward: %s", (long long)t->step + 1,
+                         vlmoe_context_error(t->ctx))
+              : VLMOE_OK;
 }
 
 static vlmoe_status update(vlmoe_trainer *t, vlmoe_step_report *report)

@@ -3,6 +3,7 @@
 #include "base_file.h"
 #include "base_json.h"
 #include "train_checkpoint.h"
+#include "autograd_defer.h"
 #include "train_plan.h"
 #include "train_report.h"
 
@@ -78,7 +79,10 @@ static vlmoe_status open_context(vlmoe_trainer *t, const char *device, int64_t n
         params.step_bytes = plan.step_bytes + plan.step_bytes / 64 +
                             ((size_t)1 << 20); /* gaps between blocks of sanitizer builds */
     }
-    return vlmoe_context_create(&params, &t->ctx, &t->error);
+    VLM_TRY(vlmoe_context_create(&params, &t->ctx, &t->error));
+    vlmoe_status st = vlm_defer_open(t->ctx, plan.defer_bytes);
+    return st ? vlm_fail(&t->error, st, "run.defer_mib: %s", vlmoe_context_error(t->ctx))
+              : VLMOE_OK;
 }
 
 static vlmoe_status build_model(vlmoe_trainer *t, int64_t n_words)

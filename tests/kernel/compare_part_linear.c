@@ -186,14 +186,14 @@ TEST(compare_linear_dx)
 static int call_dw(const vlmk_table *table, vlmk_env *env, void *arg, int side)
 {
     product *p = arg;
+    vlmk_dw_part a_part = {
+        .M = p->s.M, .offset = at(p->offset, side), .x = at(p->x, side), .dy = at(p->dy, side)};
     vlmk_linear_dw_args a = {.dtype = type_at(p->x, side),
-                             .M = p->s.M,
                              .N = p->s.N,
                              .K = p->s.K,
                              .G = p->s.G,
-                             .offset = at(p->offset, side),
-                             .x = at(p->x, side),
-                             .dy = at(p->dy, side),
+                             .n_parts = 1,
+                             .part = &a_part,
                              .dw = at(p->dw, side),
                              .db = at(p->db, side),
                              .accumulate = p->accumulate};
@@ -308,14 +308,14 @@ TEST(compare_linear_dw_adds_the_whole_product_once)
                     bits[accumulate][i] = 0.1f * (float)(i % 17);
                 for (int i = 0; i < COUNT_OF(db[0]); i++)
                     db[accumulate][i] = 0.1f * (float)(i % 17);
+                vlmk_dw_part a_part = {
+                    .M = s.M, .offset = s.offset, .x = at(p.x, GOT), .dy = at(p.dy, GOT)};
                 vlmk_linear_dw_args a = {.dtype = types[t],
-                                         .M = s.M,
                                          .N = s.N,
                                          .K = s.K,
                                          .G = s.G,
-                                         .offset = s.offset,
-                                         .x = at(p.x, GOT),
-                                         .dy = at(p.dy, GOT),
+                                         .n_parts = 1,
+                                         .part = &a_part,
                                          .dw = bits[accumulate],
                                          .db = db[accumulate],
                                          .accumulate = accumulate};
@@ -327,6 +327,48 @@ TEST(compare_linear_dw_adds_the_whole_product_once)
                 CHECK(bits[1][i] == 0.1f * (float)(i % 17) + bits[0][i]);
             for (int i = 0; i < COUNT_OF(db[0]); i++)
                 CHECK(db[1][i] == 0.1f * (float)(i % 17) + db[0][i]);
+            kit_end(&p.kit);
+        }
+}
+
+/* Parts in one call are as many calls that add: bit for bit, whatever a part's rows, and from zero. */
+TEST(compare_linear_dw_parts_are_calls_in_order)
+{
+    enum { N = 72, K = 1100, G = 3, PARTS = 3 };
+    const shape s = {700, N, K, G, {0}};
+    static const int32_t offset[PARTS][G + 1] = {
+        {0, 0, 65, 98}, {0, 530, 530, 531}, {0, 7, 40, 700}}; /* a group without rows; chunks */
+    static float bits[2][G * N * K], db[2][G * N];
+    for (int device = 0; device < device_count(); device++)
+        for (int t = 0; t < 2; t++) {
+            product p;
+            vlmk_dw_part part[PARTS];
+            begin(&p, "parts", &s, types[t], 0);
+            p.x = input(&p, "x", s.M * K, types[t], 0);
+            p.dy = input(&p, "dy", s.M * N, types[t], 0);
+            for (int i = 0; i < PARTS; i++)
+                part[i] = (vlmk_dw_part){
+                    .M = s.M, .offset = offset[i], .x = at(p.x, GOT), .dy = at(p.dy, GOT)};
+            memset(bits, 0, sizeof bits);
+            memset(db, 0, sizeof db);
+            for (int i = 0; i < PARTS + 1; i++) {
+                int all = i == PARTS;
+                vlmk_linear_dw_args a = {.dtype = types[t],
+                                         .N = N,
+                                         .K = K,
+                                         .G = G,
+                                         .n_parts = all ? PARTS : 1,
+                                         .part = all ? part : &part[i],
+                                         .dw = bits[all],
+                                         .db = db[all],
+                                         .accumulate = !all};
+                vlmk_env *env = device_env(device, 2);
+                CHECK_INT(device_table(device)->linear_dw(env, &a), VLMOE_OK);
+                device_done(env);
+            }
+            if (memcmp(bits[0], bits[1], sizeof bits[0]) || memcmp(db[0], db[1], sizeof db[0]))
+                test_fail(__FILE__, __LINE__, "%s, %s: parts in one call give other bits",
+                          device_name(device), t ? "bf16" : "f32");
             kit_end(&p.kit);
         }
 }

@@ -99,14 +99,13 @@ TEST(ref_linear_gradients_match_differences)
                                   .dy = dpre,
                                   .w = p.w,
                                   .dx = dx};
+        vlmk_dw_part wb_part = {.M = M, .offset = offset, .x = p.x, .dy = dpre};
         vlmk_linear_dw_args wb = {.dtype = VLMOE_F64,
-                                  .M = M,
                                   .N = N,
                                   .K = K,
                                   .G = G,
-                                  .offset = offset,
-                                  .x = p.x,
-                                  .dy = dpre,
+                                  .n_parts = 1,
+                                  .part = &wb_part,
                                   .dw = dw,
                                   .db = db};
         CHECK_STATUS(vlmk_ref_act_bwd(ref_env(), &ab), VLMOE_OK);
@@ -137,14 +136,13 @@ TEST(ref_linear_accumulates_by_adding_the_whole_product)
 {
     product p = make_product(VLMK_ACT_NONE);
     double once[G * N * K], twice[G * N * K], db[G * N], dx[M * K] = {0}, dx_twice[M * K];
+    vlmk_dw_part wb_part = {.M = M, .offset = offset, .x = p.x, .dy = p.r};
     vlmk_linear_dw_args wb = {.dtype = VLMOE_F64,
-                              .M = M,
                               .N = N,
                               .K = K,
                               .G = G,
-                              .offset = offset,
-                              .x = p.x,
-                              .dy = p.r,
+                              .n_parts = 1,
+                              .part = &wb_part,
                               .dw = once,
                               .db = db};
     CHECK_STATUS(vlmk_ref_linear_dw(ref_env(), &wb), VLMOE_OK);

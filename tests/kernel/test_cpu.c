@@ -139,14 +139,13 @@ static void check_products(const char *isa, vlmk_env *env, const product_shape *
                               .dy = p.dy.data,
                               .w = p.w.data,
                               .dx = p.dx};
+    vlmk_dw_part dw_part = {.M = s->M, .offset = offset, .x = p.x.data, .dy = p.dy.data};
     vlmk_linear_dw_args dw = {.dtype = dtype,
-                              .M = s->M,
                               .N = s->N,
                               .K = s->K,
                               .G = s->G,
-                              .offset = offset,
-                              .x = p.x.data,
-                              .dy = p.dy.data,
+                              .n_parts = 1,
+                              .part = &dw_part,
                               .dw = p.dw,
                               .db = p.db};
     CHECK_INT(table->linear_fwd(env, &fwd), VLMOE_OK);

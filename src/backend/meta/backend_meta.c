@@ -30,7 +30,9 @@ static double linear_dx_work(const vlmk_linear_dx_args *a)
 
 static double linear_dw_work(const vlmk_linear_dw_args *a)
 {
-    return a->dw ? linear_work(a->M, a->N, a->K) : 0.0;
+    double work = 0.0;
+    for (int64_t i = 0; a->dw && i < a->n_parts; i++) work += linear_work(a->part[i].M, a->N, a->K);
+    return work;
 }
 
 /* Forward makes 2 products of each sequence, backward 5; every sequence counted as the longest. */
