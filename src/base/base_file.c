@@ -113,8 +113,28 @@ static vlmoe_status open_beside(const char *path, char **name, int *fd, vlmoe_er
                     REPLACE_TRIES);
 }
 
+/* Renaming a file over a device, a pipe or a link would destroy it: /dev/null, /dev/stdout. */
+static bool is_no_plain_file(const char *path)
+{
+    struct stat there;
+    return !lstat(path, &there) && !S_ISREG(there.st_mode) && !S_ISDIR(there.st_mode);
+}
+
+static vlmoe_status write_in_place(const char *path, const void *data, size_t bytes,
+                                   vlmoe_error *error)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd < 0) return vlm_fail_errno(error, "open", path);
+    int number = vlm_io_write_all(fd, data, bytes);
+    if (!number) number = vlm_io_sync(fd);
+    if (close(fd) != 0 && !number) number = errno;
+    errno = number;
+    return number ? vlm_fail_errno(error, "write", path) : VLMOE_OK;
+}
+
 vlmoe_status vlm_file_replace(const char *path, const void *data, size_t bytes, vlmoe_error *error)
 {
+    if (is_no_plain_file(path)) return write_in_place(path, data, bytes, error);
     char *temporary = NULL;
     int fd = -1;
     VLM_TRY(open_beside(path, &temporary, &fd, error));

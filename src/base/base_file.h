@@ -26,7 +26,8 @@ uint64_t vlm_writer_hash(const vlm_writer *writer);
 vlmoe_status vlm_writer_close(vlm_writer *writer, vlmoe_error *error);
 void vlm_writer_abandon(vlm_writer *writer); /* close and delete the file */
 
-/* Whole small file: temporary name beside it, fsync, rename, fsync of the folder. The old file stays whole on any failure. */
+/* Whole small file: temporary name beside it, fsync, rename, fsync of the folder. The old file stays whole on any failure.
+ * What is no plain file (a device, a pipe, a link) stays what it is and is written in place. */
 vlmoe_status vlm_file_replace(const char *path, const void *data, size_t bytes, vlmoe_error *error);
 
 bool vlm_path_exists(const char *path);

@@ -2,7 +2,6 @@
  * written whole. */
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include "base_file.h"
 #include "base_json.h"
 #include "cli_common.h"
@@ -205,18 +204,6 @@ static vlmoe_status look_at_model(page *p, vlmoe_error *error)
 
 /* ---- the file ---- */
 
-/* A file is replaced in one piece; a link, a pipe or a device is written to: it must stay what it is. */
-static vlmoe_status put_file(const char *path, const vlm_text *text, vlmoe_error *error)
-{
-    struct stat there;
-    vlm_writer *writer = NULL;
-    if (lstat(path, &there) || S_ISREG(there.st_mode) || S_ISDIR(there.st_mode))
-        return vlm_file_replace(path, text->data, text->bytes, error);
-    VLM_TRY(vlm_writer_open(path, &writer, error));
-    vlm_writer_put(writer, text->data, text->bytes);
-    return vlm_writer_close(writer, error);
-}
-
 static vlmoe_status write_page(const page *p, vlmoe_error *error)
 {
     vlm_text text = {0};
@@ -237,7 +224,7 @@ static vlmoe_status write_page(const page *p, vlmoe_error *error)
                                .model_missing = p->model_missing,
                                .routes_missing = p->routes_missing};
     vlmoe_status st = vlm_report_write(&report, &text, error);
-    if (!st) st = put_file(p->o->out, &text, error);
+    if (!st) st = vlm_file_replace(p->o->out, text.data, text.bytes, error);
     vlm_text_free(&text);
     return st;
 }

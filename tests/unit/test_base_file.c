@@ -88,6 +88,32 @@ static struct rlimit limit_file_size(rlim_t limit)
     return old;
 }
 
+TEST(what_is_no_plain_file_is_written_not_replaced)
+{
+    char *link = in_tmp("link"), *target = in_tmp("target"), *pipe = in_tmp("pipe"), *text = NULL;
+    size_t bytes = 0;
+    struct stat there;
+    CHECK(!symlink("target", link)); /* leads nowhere yet */
+    for (int i = 0; i < 2; i++) {
+        CHECK_STATUS(vlm_file_replace(link, "through", i ? 7 : 3, NULL), VLMOE_OK);
+        CHECK(!lstat(link, &there) && S_ISLNK(there.st_mode));
+        CHECK_STATUS(vlm_file_read(target, 100, &text, &bytes, NULL), VLMOE_OK);
+        CHECK_TEXT(text, i ? "through" : "thr");
+        vlm_free(text);
+    }
+    CHECK(!mkfifo(pipe, 0600));
+    int fd = open(pipe, O_RDONLY | O_NONBLOCK);
+    char got[8] = "";
+    CHECK_STATUS(vlm_file_replace(pipe, "through", 7, NULL), VLMOE_OK);
+    CHECK(!lstat(pipe, &there) && S_ISFIFO(there.st_mode));
+    CHECK_INT(read(fd, got, 7), 7);
+    CHECK_TEXT(got, "through");
+    close(fd);
+    vlm_free(link);
+    vlm_free(target);
+    vlm_free(pipe);
+}
+
 TEST(a_replace_that_fails_keeps_the_old_file_and_leaves_nothing_behind)
 {
     char *dir = in_tmp("full"), *path = vlm_path_join(dir, "state");
