@@ -1,16 +1,16 @@
 /* An activation by itself, over elements: the same functions that products apply to their results. */
 #include "cpu_kernels.h"
 
-VLMK_INLINE vf value_of(const int act, vf x)
+VLMK_INLINE vf value_of(const int act, const int dtype, vf x)
 {
-    if (act == VLMK_ACT_GELU) return vf_gelu(x);
+    if (act == VLMK_ACT_GELU) return vf_gelu_as(x, dtype);
     return act == VLMK_ACT_TANH ? vf_tanh(x) : x;
 }
 
 VLMK_INLINE void act_span(const vlmk_act_fwd_args *a, tile_span span, const int act)
 {
 #define BODY                                                                                       \
-    store_at(a->y, D, span.first + i, n, value_of(act, load_at(a->pre, D, span.first + i, n)))
+    store_at(a->y, D, span.first + i, n, value_of(act, D, load_at(a->pre, D, span.first + i, n)))
     VLMK_BY_DTYPE(a->dtype, VLMK_FOR_LANES(i, n, span.end - span.first, BODY));
 #undef BODY
 }

@@ -75,9 +75,9 @@ int VLMK_CPU(axpy)(vlmk_env *env, const vlmk_axpy_args *args)
     return VLMOE_OK;
 }
 
-VLMK_INLINE vf slope_of(const int act, vf x)
+VLMK_INLINE vf slope_of(const int act, const int dtype, vf x)
 {
-    if (act == VLMK_ACT_GELU) return vf_gelu_slope(x);
+    if (act == VLMK_ACT_GELU) return vf_gelu_slope_as(x, dtype);
     if (act == VLMK_ACT_NONE) return vf_set(1.0f);
     vf y = vf_tanh(x);
     return 1.0f - y * y;
@@ -88,7 +88,7 @@ VLMK_INLINE void act_bwd_span(const vlmk_act_bwd_args *a, tile_span span, const 
 #define BODY                                                                                       \
     store_at(a->dpre, D, span.first + i, n,                                                        \
              load_at(a->dy, D, span.first + i, n) *                                                \
-                 slope_of(act, load_at(a->pre, D, span.first + i, n)))
+                 slope_of(act, D, load_at(a->pre, D, span.first + i, n)))
     VLMK_BY_DTYPE(a->dtype, VLMK_FOR_LANES(i, n, span.end - span.first, BODY));
 #undef BODY
 }

@@ -97,18 +97,34 @@ VLMK_INLINE vf vf_sqrt(vf x)
 }
 
 /* f32 bits to bf16, nearest even; a NaN stays a quiet NaN (as math_bf16.h). Integer work, so
- * that subnormals survive. */
+ * that subnormals survive; the instruction turns those into zeros, else its bits are the same. */
 VLMK_INLINE vh vh_round(vf x)
 {
+#if defined(__AVX512BF16__)
+    enum { SUBNORMAL = 0x20 };
+    if (__builtin_expect(_mm512_fpclass_ps_mask((__m512)x, SUBNORMAL) == 0, 1))
+        return (vh)_mm512_cvtneps_pbh((__m512)x);
+#endif
     vu bits = (vu)x;
     vu rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
     vu quiet = (bits >> 16) | 0x0040u;
     vu is_nan = (vu)((bits & 0x7fffffffu) > 0x7f800000u);
-    return __builtin_convertvector((rounded & ~is_nan) | (quiet & is_nan), vh);
+    vu half = (rounded & ~is_nan) | (quiet & is_nan);
+#if VLMK_VECTOR_BYTES == 64
+    return (vh)_mm512_cvtepi32_epi16((__m512i)half); /* gcc converts by halves */
+#else
+    return __builtin_convertvector(half, vh);
+#endif
 }
 VLMK_INLINE vf vh_widen(vh x)
 {
+#if VLMK_VECTOR_BYTES == 64
+    return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)x), 16);
+#elif VLMK_VECTOR_BYTES == 32
+    return (vf)_mm256_slli_epi32(_mm256_cvtepu16_epi32((__m128i)x), 16);
+#else
     return (vf)(__builtin_convertvector(x, vu) << 16);
+#endif
 }
 
 /* n in 1 .. VL elements at p; the lanes past n are zero. */
@@ -222,18 +238,33 @@ VLMK_INLINE float vf_top(vf x)
         }                                                                                          \
     } while (0)
 
-/* e^(hi + lo), |lo| small beside hi: range reduction by ln 2 in two parts, degree 6 on the rest,
- * error below 2 ulp; subnormal results and infinities come out right because the power of two is
- * applied in two halves. */
-VLMK_INLINE vf vf_exp_sum(vf hi, vf lo)
+/* x to the nearest whole number, |x| < 2^22. */
+VLMK_INLINE vf vf_round(vf x)
 {
-    /* Below half the smallest subnormal; computing that would cost a trap to microcode. */
-    vi is_zero = (vi)(hi < -104.0f);
-    hi = (vf)((vi)hi & ~is_zero);
-    hi = vf_select((vi)(hi > 90.0f), vf_set(90.0f), hi);
+#if VLMK_VECTOR_BYTES == 64
+    return (vf)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#else
     const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
-    vf shifted = hi * 1.44269504f + magic;
-    vf n = shifted - magic;
+    return (x + magic) - magic;
+#endif
+}
+
+/* x 2^n for whole n in -254 .. 254, results below the normal f32 rounded like any other. */
+VLMK_INLINE vf vf_scale(vf x, vf n)
+{
+#if VLMK_VECTOR_BYTES == 64
+    return (vf)_mm512_scalef_ps((__m512)x, (__m512)n);
+#else
+    vi power = __builtin_convertvector(n, vi), first = power >> 1, second = power - first;
+    return x * (vf)((first + 127) << 23) * (vf)((second + 127) << 23);
+#endif
+}
+
+/* e^(hi + lo), hi in -104 .. 90, |lo| small beside hi: range reduction by ln 2 in two parts, degree
+ * 6 on the rest, error below 2 ulp. */
+VLMK_INLINE vf vf_exp_within(vf hi, vf lo)
+{
+    vf n = vf_round(hi * 1.44269504f);
     vf r = hi - n * 0.693145752f; /* 15 bits of ln 2: the product is exact */
     r = r - n * 1.42860677e-6f + lo;
     vf p = r * 0.00139012829f + 0.00836314492f;
@@ -241,42 +272,30 @@ VLMK_INLINE vf vf_exp_sum(vf hi, vf lo)
     p = p * r + 0.166665773f;
     p = p * r + 0.499999996f;
     p = p * (r * r) + r + 1.0f;
-    vi power = (vi)shifted - 0x4b400000; /* the integer in magic's fraction */
-    vi first = power >> 1;
-    vi second = power - first;
-    vf result = p * (vf)((first + 127) << 23) * (vf)((second + 127) << 23);
-    return (vf)((vi)result & ~is_zero);
+    return vf_scale(p, n);
 }
+/* Subnormal results and infinities come out right. */
 VLMK_INLINE vf vf_exp(vf x)
 {
-    return vf_exp_sum(x, vf_set(0.0f));
+    /* Below half the smallest subnormal; computing that would cost a trap to microcode. */
+    vi is_zero = (vi)(x < -104.0f);
+    x = vf_min(vf_set(90.0f), (vf)((vi)x & ~is_zero));
+    return (vf)((vi)vf_exp_within(x, vf_set(0.0f)) & ~is_zero);
 }
 
-/* 2^x, below 2 ulp: minimax polynomial of degree 6 on [-1/2, 1/2], 1.9e-9 relative. Results below
- * the normal f32 may become zero; x is at most 127. */
+/* 2^x, below 2 ulp: minimax polynomial of degree 6 on [-1/2, 1/2], 1.9e-9 relative. x is at most
+ * 127; results below 2^-126 may be off, below 2^-160 they are zero. */
 VLMK_INLINE vf vf_exp2(vf x)
 {
-#if VLMK_VECTOR_BYTES == 64
     x = vf_max(vf_set(-160.0f), x); /* minus infinity would be less itself; a NaN stays */
-    vf n = (vf)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    vf r = x - n;
-#else
-    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
-    x = vf_max(vf_set(-127.0f), x);  /* 2^-127 gets the bits of zero; a NaN stays */
-    vf shifted = x + magic;
-    vf r = x - (shifted - magic);
-#endif
+    vf n = vf_round(x), r = x - n;
     vf p = r * 0.0001534581241f + 0.001339993127f;
     p = p * r + 0.009618488956f;
     p = p * r + 0.05550328777f;
     p = p * r + 0.2402264689f;
     p = p * r + 0.6931472057f;
     p = p * r + 1.0f;
-#if VLMK_VECTOR_BYTES == 64
-    return (vf)_mm512_scalef_ps((__m512)p, (__m512)n);
-#else
-    return p * (vf)(((vi)shifted - 0x4b400000 + 127) << 23);
-#endif
+    return vf_scale(p, n);
 }
 
 /* Normal distribution function and density at x. Phi(-a) = exp(-a^2/2) Q(a), a = |x|: Q is
@@ -289,7 +308,7 @@ VLMK_INLINE void vf_normal(vf x, vf *cdf, vf *density)
     vi is_far = (vi)(a > 13.4f); /* both are below the normal f32 there, times x too: zero */
     a = (vf)((vi)a & ~is_far);
     vf coarse = (vf)((vi)a & ~0xfff); /* 12 bits: its square is exact */
-    vf e = vf_exp_sum(coarse * coarse * -0.5f, (a - coarse) * (a + coarse) * -0.5f);
+    vf e = vf_exp_within(coarse * coarse * -0.5f, (a - coarse) * (a + coarse) * -0.5f);
     vf t = (a - 3.0f) / (a + 3.0f);
     vf q = t * 5.31614874e-05f + 0.00011501385f;
     q = q * t + -0.00033901236f;
@@ -305,18 +324,61 @@ VLMK_INLINE void vf_normal(vf x, vf *cdf, vf *density)
     *cdf = vf_select((vi)(x > 0.0f), 1.0f - left, left);
     *density = e * 0.398942280f;
 }
-VLMK_INLINE vf vf_gelu(vf x)
+
+/* 1 / x, |error| < 2^-14 of it. */
+VLMK_INLINE vf vf_reciprocal_coarse(vf x)
+{
+#if VLMK_VECTOR_BYTES == 64
+    return (vf)_mm512_rcp14_ps((__m512)x);
+#else
+    return 1.0f / x;
+#endif
+}
+
+/* The same for a result that becomes bf16: both within 2^-11.5 of themselves. Errors add: the
+ * exponential's polynomial 2^-13.7 (minimax on [-1/2, 1/2]), a^2/2 as one f32 at most 2^-16.5, Q as
+ * a polynomial of degree 4 in 3.5 / (a + 3.5) 2^-13.2 (minimax over [0, 13.3]), and the reciprocal,
+ * of which Q is nearly a multiple, 2^-14. */
+VLMK_INLINE void vf_normal_coarse(vf x, vf *cdf, vf *density)
+{
+    vf a = vf_abs(x);
+    vi is_far = (vi)(a > 13.4f);
+    a = (vf)((vi)a & ~is_far);
+    vf y = a * a * -0.721347520f; /* -a^2/2 in powers of two */
+    vf n = vf_round(y), r = y - n;
+    vf p = r * 0.0551717241f + 0.242611124f;
+    p = p * r + 0.693260973f;
+    p = p * r + 0.999928074f;
+    vf e = (vf)((vi)vf_scale(p, n) & ~is_far);
+    vf s = vf_reciprocal_coarse(a * 0.285714286f + 1.0f);
+    vf q = s * 0.290203833f + -0.0816584051f;
+    q = q * s + 0.191509637f;
+    q = q * s + 0.0987987374f;
+    q = q * s + 0.00112846335f;
+    vf left = e * q;
+    *cdf = vf_select((vi)(x > 0.0f), 1.0f - left, left);
+    *density = e * 0.398942280f;
+}
+
+/* For a result of `dtype`. */
+VLMK_INLINE vf vf_gelu_as(vf x, const int dtype)
 {
     vf cdf, density;
-    vf_normal(x, &cdf, &density);
+    if (dtype == VLMOE_BF16) vf_normal_coarse(x, &cdf, &density);
+    else vf_normal(x, &cdf, &density);
     return x * cdf;
 }
-VLMK_INLINE vf vf_gelu_slope(vf x)
+VLMK_INLINE vf vf_gelu(vf x)
+{
+    return vf_gelu_as(x, VLMOE_F32);
+}
+VLMK_INLINE vf vf_gelu_slope_as(vf x, const int dtype)
 {
     vf cdf, density;
-    vf_normal(x, &cdf, &density);
-    vi is_far =
-        (vi)(vf_abs(x) > 13.4f); /* there density is zero, and infinity times zero must be too */
+    if (dtype == VLMOE_BF16) vf_normal_coarse(x, &cdf, &density);
+    else vf_normal(x, &cdf, &density);
+    /* there density is zero, and infinity times zero must be too */
+    vi is_far = (vi)(vf_abs(x) > 13.4f);
     return cdf + (vf)((vi)(x * density) & ~is_far);
 }
 
