@@ -157,7 +157,8 @@ static dw_place place_of(const dw_job *job, int64_t tile)
     return p;
 }
 
-/* to = base + add; base NULL: +0, so that no zero of the result is negative. */
+/* to = base + add; base NULL: 0. The last +0 is for zeros: a sum that starts at +0 has no negative
+ * one, and base may have skipped that start. */
 typedef struct sum_rows {
     float *to;
     const float *base, *add;
@@ -188,7 +189,7 @@ static void add_rows(const sum_rows *s)
 #define BODY                                                                                       \
     store_sum(to + c,                                                                              \
               (base ? vf_load(base + c, VLMOE_F32, n) : vf_set(0.0f)) +                            \
-                  vf_load(add + c, VLMOE_F32, n),                                                  \
+                  vf_load(add + c, VLMOE_F32, n) + 0.0f,                                           \
               n, past_cache)
         VLMK_FOR_LANES(c, n, s->columns, BODY);
 #undef BODY
@@ -246,24 +247,25 @@ static void dw_tile(void *arg, int64_t tile, int worker)
                   .add_ld = p.ld,
                   .rows = p.rows,
                   .columns = p.columns};
-    for (int64_t i = 0; i <= last; i++) {
+    for (int64_t i = 0, is_first = 1; i <= last; i++) {
         if (chunk[i] == chunk[i + 1]) continue;
-        int is_first = s.base != sum, is_last = i == last, is_whole = chunk[i] + 1 == chunk[i + 1];
-        /* The product's own addition is this one, done while its result is in registers. */
-        int adds = is_whole && !is_first && !is_last;
-        int status = part_product(job, &p, worker, (product_span){chunk[i], chunk[i + 1], adds},
-                                  adds ? sum : result);
+        /* What need not be added to memory goes straight to the sum: a first part as it is, a later
+         * one by the product's own addition, done while its result is in registers. */
+        int is_last = i == last, begins = is_first && !a->accumulate && !is_last,
+            adds = !is_first && !is_last && chunk[i] + 1 == chunk[i + 1];
+        product_span span = {chunk[i], chunk[i + 1], adds};
+        int status = part_product(job, &p, worker, span, begins || adds ? sum : result);
         if (status) {
             __atomic_store_n(&job->failed, status, __ATOMIC_RELAXED);
             return;
         }
-        if (adds) continue;
         s.to = is_last ? p.dw : sum;
         s.to_ld = is_last ? a->K : p.ld;
         s.past_cache = is_last && !a->accumulate && a->G > 1;
-        add_rows(&s);
+        if (!begins && !adds) add_rows(&s);
         s.base = sum;
         s.base_ld = p.ld;
+        is_first = 0;
     }
 }
 
