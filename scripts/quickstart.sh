@@ -126,6 +126,8 @@ if [ -e "$state/evaluate.done" ]; then
     echo
     cat "$state/evaluate.log"
     echo
-    echo "Report: file://$root/runs/emoji_quick/report.html (curves, examples, experts; open it in a browser)"
+    if [ -e runs/emoji_quick/report.html ]; then
+        echo "Report: file://$root/runs/emoji_quick/report.html (curves, examples, experts; open it in a browser)"
+    fi
     echo "Results: runs/emoji_quick (checkpoints, metrics), $state (each stage's output)"
 fi

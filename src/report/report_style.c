@@ -4,8 +4,8 @@
 
 #define LIGHT                                                                                      \
     "--bg:#fbfbfa;--card:#fff;--ink:#1b1f26;--soft:#616977;--line:#e3e6ea;--track:#edf0f3;"        \
-    "--accent:#2460c8;--c0:#2a78d6;--c1:#d35e04;--c2:#16896a;--c3:#bd338b;--c4:#2460c8;"           \
-    "--c5:#7a828e;--hide:#c9ced6;--good:#16896a;--shadow:0 1px 2px #0f172a0d;color-scheme:light"
+    "--accent:#2460c8;--c0:#2670cc;--c1:#c25500;--c2:#127a5e;--c3:#b52f85;--c4:#2460c8;"           \
+    "--c5:#7a828e;--hide:#c9ced6;--good:#127a5e;--shadow:0 1px 2px #0f172a0d;color-scheme:light"
 #define DARK                                                                                       \
     "--bg:#111418;--card:#181c21;--ink:#e5e8ec;--soft:#99a2af;--line:#2b3038;--track:#242931;"     \
     "--accent:#86b4ff;--c0:#6fabf5;--c1:#f0954a;--c2:#48c29b;--c3:#e67cbf;--c4:#86b4ff;"           \
@@ -182,6 +182,9 @@ static const char *const sheet[] = {
     "@media screen and "
     "(max-width:860px){.two{grid-template-columns:minmax(0,1fr)}.ex{grid-template-columns:"
     "minmax(0,1fr)}main,header,footer{padding-left:16px;padding-right:16px}}",
+    "@media screen and "
+    "(max-width:560px){.tiles{grid-template-columns:repeat(2,minmax(0,1fr));gap:8px}"
+    ".tiles div{padding:10px 12px}.tiles dd{font-size:19px}.views{justify-content:start}}"
     "@page{margin:14mm}@media print{:root,:root[data-theme=dark]{" LIGHT ";--bg:#fff;--shadow:none}"
     "*{print-color-adjust:exact;-webkit-print-color-adjust:exact}body{font-size:9pt}main,header,"
     "footer{max-width:none;padding:0}header{padding-top:0}nav,button,.tabs,.screen{display:none!"
