@@ -2,12 +2,13 @@
 """Stored pictures for tests/data/test_{image,resize,augment}.c, made with Pillow.
 
 usage: make_image.py GOLDEN_DIR CORPUS_DIR
-       writes data_image.bin, data_resize.bin, data_colour.bin to GOLDEN_DIR, and the pictures
+       writes data_{image,exif,resize,colour}.bin to GOLDEN_DIR, and the pictures
        themselves and a few tars to CORPUS_DIR/image and CORPUS_DIR/tar (seeds of tests/fuzz)
 
 All numbers are little-endian. Records follow each other to the end of the file:
   data_image.bin   char name[16], i32 exact, i32 file_bytes, i32 width, i32 height, file,
                    RGB pixels on white
+  data_exif.bin    the same, for each orientation; the pixels are turned as Pillow turns them
   data_resize.bin  i32 width, height, box x, y, width, height, out width, out height,
                    pixels, out pixels
   data_colour.bin  i32 change (0 brightness, 1 contrast, 2 saturation, 3 hue), i32 n_pixels,
@@ -20,7 +21,7 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageEnhance, ImageOps
 
 rng = np.random.default_rng(20220314)
 
@@ -84,13 +85,34 @@ def write_images(out):
             file.write(data + pixels.astype(np.uint8).tobytes())
 
 
-def write_corpus(out):
+def write_exif(out):
+    """The stored picture with each orientation, shown as Pillow shows it. The odd ones are big-endian."""
+    soft = Image.fromarray(smooth(17, 21))
+    plain = encode(soft, "JPEG", subsampling=0)
+    with open(out / "data_exif.bin", "wb") as file:
+        for orientation in range(1, 9):
+            order = "<>"[orientation % 2]
+            entries = [(0x10F, 2, 4, 0), (0x112, 3, 1, orientation)]  # the maker's name comes before it
+            body = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(order + "IH", 8, len(entries))
+            for tag, kind, count, value in entries:
+                body += struct.pack(order + "HHI", tag, kind, count)
+                body += struct.pack(order + "HH", value, 0) if kind == 3 else b"abc\0"
+            body = b"Exif\0\0" + body + struct.pack(order + "I", 0)
+            data = plain[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + plain[2:]
+            pixels = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
+            file.write(struct.pack("<16siiii", f"exif-{orientation}".encode(), 0, len(data), pixels.shape[1], pixels.shape[0]))
+            file.write(data + pixels.tobytes())
+    return data
+
+
+def write_corpus(out, exif):
     (out / "image").mkdir(parents=True, exist_ok=True)
     (out / "tar").mkdir(exist_ok=True)
     for name, data, _ in images():
         (out / "image" / name).write_bytes(data)
     # Large enough that a part of it is less than all, with chroma of half the size.
     (out / "image" / "jpeg-420").write_bytes(encode(Image.fromarray(smooth(70, 90)), "JPEG", quality=60))
+    (out / "image" / "jpeg-exif").write_bytes(exif)
     formats = {"ustar": tarfile.USTAR_FORMAT, "pax": tarfile.PAX_FORMAT, "gnu": tarfile.GNU_FORMAT}
     for name, kind in formats.items():
         file = io.BytesIO()
@@ -163,4 +185,4 @@ if __name__ == "__main__":
     write_images(folder)
     write_resizes(folder)
     write_colours(folder)
-    write_corpus(Path(sys.argv[2]))
+    write_corpus(Path(sys.argv[2]), write_exif(folder))

@@ -24,6 +24,13 @@ vlmoe_status vlm_jpeg_open(vlm_workspace *workspace, const unsigned char *data, 
 vlmoe_status vlm_jpeg_read(const vlm_image_file *file, const vlm_box *part, uint8_t *pixels,
                            vlmoe_error *error);
 
+/* How a JPEG says it should be shown: 1 (as stored) to 8, as Exif counts; 1 when it says nothing. */
+int vlm_exif_orientation(const unsigned char *data, size_t bytes);
+vlm_size vlm_exif_stored_size(int orientation, vlm_size shown);
+vlm_box vlm_exif_stored_box(int orientation, vlm_size stored, vlm_box shown);
+/* Fills part of shown, which has its size and memory, from the stored picture. */
+void vlm_exif_turn(int orientation, const vlm_image *stored, vlm_box part, vlm_image *shown);
+
 /* PNG, GIF, BMP, PNM and, where libjpeg is missing, JPEG, transparency flattened onto
  * file->background. Errors: FORMAT, NOMEM. */
 vlm_probe_fn vlm_stb_probe;

@@ -63,9 +63,10 @@ void vlm_image_free(vlm_image *image)
     *image = (vlm_image){0};
 }
 
-/* The size by the header. */
-static vlmoe_status measure(const vlm_image_file *file, vlm_size *out, vlmoe_error *error)
+/* Size and orientation by the header. */
+static vlmoe_status measure(vlm_image_file *file, vlmoe_error *error)
 {
+    vlm_size size = {0, 0};
     if (file->kind == VLM_IMAGE_WEBP)
         return vlm_fail(error, VLMOE_E_UNSUPPORTED,
                         "WebP pictures are not read; convert them to PNG or JPEG");
@@ -75,14 +76,22 @@ static vlmoe_status measure(const vlm_image_file *file, vlm_size *out, vlmoe_err
                         "binary PNM",
                         (unsigned long long)file->bytes);
     vlmoe_status st = file->kind == VLM_IMAGE_JPEG
-                          ? vlm_jpeg_open(file->workspace, file->data, file->bytes, out, error)
-                          : kind_rows[file->kind].probe(file->data, file->bytes, out, error);
-    if (!st && (out->width < 1 || out->height < 1 || out->width > VLM_IMAGE_SIDE_MAX ||
-                out->height > VLM_IMAGE_SIDE_MAX))
+                          ? vlm_jpeg_open(file->workspace, file->data, file->bytes, &size, error)
+                          : kind_rows[file->kind].probe(file->data, file->bytes, &size, error);
+    if (!st && (size.width < 1 || size.height < 1 || size.width > VLM_IMAGE_SIDE_MAX ||
+                size.height > VLM_IMAGE_SIDE_MAX))
         st = vlm_fail(error, VLMOE_E_FORMAT, "header says %lld x %lld pixels; a side is 1..%d",
-                      (long long)out->width, (long long)out->height, VLM_IMAGE_SIDE_MAX);
-    if (st) vlm_fail_in(error, "%s picture", vlm_image_kind_name(file->kind));
-    return st;
+                      (long long)size.width, (long long)size.height, VLM_IMAGE_SIDE_MAX);
+    if (st) {
+        vlm_fail_in(error, "%s picture", vlm_image_kind_name(file->kind));
+        return st;
+    }
+    file->orientation =
+        file->kind == VLM_IMAGE_JPEG ? vlm_exif_orientation(file->data, file->bytes) : 1;
+    size = vlm_exif_stored_size(file->orientation, size); /* turning back swaps as turning does */
+    file->width = size.width;
+    file->height = size.height;
+    return VLMOE_OK;
 }
 
 vlmoe_status vlm_image_open(vlm_workspace *workspace, const void *data, size_t bytes,
@@ -91,23 +100,39 @@ vlmoe_status vlm_image_open(vlm_workspace *workspace, const void *data, size_t b
 {
     static const vlm_image_options defaults = VLM_IMAGE_OPTIONS_INIT;
     vlm_image_file file = {data, bytes, vlm_image_sniff(data, bytes), .workspace = workspace};
-    vlm_size size = {0, 0};
     if (!options) options = &defaults;
     if (options->max_pixels < 1 || options->max_pixels > VLM_IMAGE_PIXELS_MAX)
         return vlm_fail(error, VLMOE_E_ARG, "max_pixels is %lld, outside 1..%d",
                         (long long)options->max_pixels, VLM_IMAGE_PIXELS_MAX);
-    VLM_TRY(measure(&file, &size, error));
-    if (size.width * size.height > options->max_pixels)
+    VLM_TRY(measure(&file, error));
+    if (file.width * file.height > options->max_pixels)
         return vlm_fail(error, VLMOE_E_FORMAT,
                         "%s picture: header says %lld x %lld = %lld pixels, more than the limit "
                         "of %lld",
-                        vlm_image_kind_name(file.kind), (long long)size.width,
-                        (long long)size.height, (long long)(size.width * size.height),
+                        vlm_image_kind_name(file.kind), (long long)file.width,
+                        (long long)file.height, (long long)(file.width * file.height),
                         (long long)options->max_pixels);
-    file.width = size.width;
-    file.height = size.height;
     memcpy(file.background, options->background, sizeof file.background);
     *out = file;
+    return VLMOE_OK;
+}
+
+/* A turned picture: the part as it is stored, then turned. */
+static vlmoe_status read_turned(const vlm_image_file *file, const vlm_box *part, uint8_t *pixels,
+                                vlmoe_error *error)
+{
+    const vlm_box all = {0, 0, file->width, file->height}, *shown = part ? part : &all;
+    const vlm_size size =
+        vlm_exif_stored_size(file->orientation, (vlm_size){file->width, file->height});
+    const vlm_box box = vlm_exif_stored_box(file->orientation, size, *shown);
+    vlm_image_file as_stored = *file;
+    as_stored.width = size.width;
+    as_stored.height = size.height;
+    uint8_t *stored = vlm_workspace_take(file->workspace, (size_t)(size.width * size.height), 3);
+    if (!stored) return vlm_fail(error, VLMOE_E_NOMEM, "no memory to turn it");
+    VLM_TRY(vlm_jpeg_read(&as_stored, &box, stored, error));
+    vlm_exif_turn(file->orientation, &(vlm_image){size.width, size.height, stored}, *shown,
+                  &(vlm_image){file->width, file->height, pixels});
     return VLMOE_OK;
 }
 
@@ -116,9 +141,10 @@ vlmoe_status vlm_image_read(const vlm_image_file *file, const vlm_box *part, uin
 {
     vlm_check_fn *check = kind_rows[file->kind].check;
     vlmoe_status st = check ? check(file->data, file->bytes, error) : VLMOE_OK;
-    if (!st)
-        st = file->kind == VLM_IMAGE_JPEG ? vlm_jpeg_read(file, part, pixels, error)
-                                          : vlm_stb_read(file, pixels, error);
+    if (!st && file->kind != VLM_IMAGE_JPEG) st = vlm_stb_read(file, pixels, error);
+    else if (!st)
+        st = file->orientation == 1 ? vlm_jpeg_read(file, part, pixels, error)
+                                    : read_turned(file, part, pixels, error);
     if (st) vlm_fail_in(error, "%s picture", vlm_image_kind_name(file->kind));
     return st;
 }
@@ -127,13 +153,12 @@ vlmoe_status vlm_image_probe(const void *data, size_t bytes, int64_t *width, int
                              vlmoe_error *error)
 {
     vlm_image_file file = {data, bytes, vlm_image_sniff(data, bytes)};
-    vlm_size size = {0, 0};
     VLM_TRY(vlm_workspace_create(&file.workspace, error));
-    vlmoe_status st = measure(&file, &size, error);
+    vlmoe_status st = measure(&file, error);
     vlm_workspace_destroy(file.workspace);
     VLM_TRY(st);
-    *width = size.width;
-    *height = size.height;
+    *width = file.width;
+    *height = file.height;
     return VLMOE_OK;
 }
 
