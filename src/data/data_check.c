@@ -245,6 +245,28 @@ vlmoe_status vlm_bmp_probe(const unsigned char *data, size_t bytes, vlm_size *ou
     return VLMOE_OK;
 }
 
+/* Every pixel of a picture with a palette must name a colour of it: stb_image would show what lay on
+ * the stack. Rows from offset on are complete, but for the last one's padding. */
+static vlmoe_status bmp_colours(const unsigned char *data, vlm_size size, uint64_t offset,
+                                uint64_t bits, vlmoe_error *error)
+{
+    const bool is_old = le32(data + 14) == BMP_OLD_HEADER;
+    const uint64_t head = 14 + (uint64_t)le32(data + 14), width = (uint64_t)size.width;
+    const uint64_t n = offset > head ? (offset - head) / (is_old ? 3 : 4) : 0;
+    if (bits > 8 || n >= 1u << bits) return VLMOE_OK;
+    for (uint64_t y = 0; y < (uint64_t)size.height; y++)
+        for (uint64_t x = 0; x < width; x++) {
+            const uint64_t bit = x * bits,
+                           at = offset + y * ((width * bits + 31) / 32 * 4) + bit / 8;
+            const unsigned colour = data[at] >> (8 - bits - bit % 8) & ((1u << bits) - 1);
+            if (colour >= n)
+                return vlm_fail(error, VLMOE_E_FORMAT,
+                                "byte %llu names colour %u, but the palette has %llu",
+                                (unsigned long long)at, colour, (unsigned long long)n);
+        }
+    return VLMOE_OK;
+}
+
 vlmoe_status vlm_bmp_check(const unsigned char *data, size_t bytes, vlmoe_error *error)
 {
     vlm_size size = {0, 0};
@@ -257,7 +279,8 @@ vlmoe_status vlm_bmp_check(const unsigned char *data, size_t bytes, vlmoe_error 
     if (end > bytes)
         return vlm_fail(error, VLMOE_E_FORMAT, "pixels end at byte %llu, the file at %zu",
                         (unsigned long long)end, bytes);
-    return VLMOE_OK;
+    if (bits != 1 && bits != 4 && bits != 8) return VLMOE_OK; /* no palette, or nothing to read */
+    return bmp_colours(data, size, offset, bits, error);
 }
 
 /* ---- Binary PGM and PPM (netpbm) ---- */

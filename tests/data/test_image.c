@@ -108,6 +108,22 @@ TEST(image_png_with_any_flipped_bit_is_an_error)
     vlm_free(file.data);
 }
 
+TEST(image_of_colours_that_its_palette_lacks_is_an_error)
+{
+    golden_file file = golden_open(TEST_GOLDEN "/data_image.bin");
+    stored s = find(&file, "bmp-P");
+    vlm_image image = {0};
+    vlmoe_error error = {0};
+    unsigned char *lie = malloc(s.bytes);
+    CHECK(s.bytes > 62);
+    memcpy(lie, s.file, s.bytes);
+    lie[10] = 62, lie[11] = 0; /* pixels begin behind two colours, says the header */
+    CHECK_STATUS(vlm_image_decode(lie, s.bytes, NULL, &image, &error), VLMOE_E_FORMAT);
+    CHECK_HAS(error.text, "but the palette has 2");
+    free(lie);
+    vlm_free(file.data);
+}
+
 static uint32_t crc(const unsigned char *data, size_t bytes)
 {
     uint32_t c = 0xffffffffu;
