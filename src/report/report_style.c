@@ -4,7 +4,7 @@
 
 #define LIGHT                                                                                      \
     "--bg:#fbfbfa;--card:#fff;--ink:#1b1f26;--soft:#616977;--line:#e3e6ea;--track:#edf0f3;"        \
-    "--accent:#2460c8;--c0:#2670cc;--c1:#c25500;--c2:#127a5e;--c3:#b52f85;--c4:#2460c8;"           \
+    "--accent:#2460c8;--c0:#2670cc;--c1:#bb5100;--c2:#127a5e;--c3:#b52f85;--c4:#2460c8;"           \
     "--c5:#7a828e;--hide:#c9ced6;--good:#127a5e;--shadow:0 1px 2px #0f172a0d;color-scheme:light"
 #define DARK                                                                                       \
     "--bg:#111418;--card:#181c21;--ink:#e5e8ec;--soft:#99a2af;--line:#2b3038;--track:#242931;"     \
