@@ -46,6 +46,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=60)
     args = parser.parse_args()
     shortfalls, quality = [], []
+    print(interleave.machine() + ".\n")
     print(f"Forward and backward of one layer, {args.tokens} tokens, width {args.width}, hidden {args.hidden}, {args.experts} experts; GFLOP/s, "
           "counting the feed-forward's products alone.\n")
     print("| type, k, routing | dense | experts | of dense | loop of experts in PyTorch | times the loop |\n|---|---|---|---|---|---|", flush=True)

@@ -41,6 +41,7 @@ def main():
     parser.add_argument("settings", nargs="*")
     args = parser.parse_intermixed_args()
     shortfalls, quality = [], []
+    print(interleave.machine() + ".\n")
     print(f"{args.config}, none dropped, against the same model with dense feed-forwards: seconds a step.\n")
     print("| type, routing | GFLOP sparse, dense | sparse | dense | longer by, without optimiser | with it |\n|---|---|---|---|---|---|", flush=True)
     for dtype in args.dtype or ("f32", "bf16"):

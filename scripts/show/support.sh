@@ -80,10 +80,12 @@ need_recorded_routing() {
 }
 
 measured() { # measured SCRIPT ARGUMENT...: prints what it prints, and notes what it finds short in its last line
-    "${VLMOE_PYTHON:-/usr/bin/python3}" "$@" >"$scratch/measured" 2>"$scratch/complaint" &
+    : >"$scratch/measured" # there before tail looks for it
+    "${VLMOE_PYTHON:-/usr/bin/python3}" "$@" >>"$scratch/measured" 2>"$scratch/complaint" &
     local line child=$!
     tail -n +1 -f --pid=$child "$scratch/measured" | grep --line-buffered -v '^short: ' || true
     wait $child || fail "$(tail -n 1 "$scratch/complaint")"
+    [ "${write_docs:-no}" = no ] || "$python" scripts/bench/write_section.py "$show" "$scratch/measured" docs/PERFORMANCE.md
     line=$(sed -n 's/^short: //p' "$scratch/measured")
     [ -n "$line" ] || fail "$1 did not end"
     while IFS= read -r what; do
