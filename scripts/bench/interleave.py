@@ -2,6 +2,7 @@
 
 A program prints a line of JSON with "ready", then answers each command with a line of JSON (tests/bench, scripts/bench/peer_*.py). A probe of
 the processor's multiply-adds stands before and after every sample: a sample counts when both are within a tenth of the best probe of the run."""
+import ctypes
 import json
 import os
 import signal
@@ -11,6 +12,12 @@ import time
 
 GOOD_PROBE = 0.9
 LIBRARY = "/usr/lib/x86_64-linux-gnu/openblas-openmp"  # Debian's fastest BLAS for its PyTorch; the package installs it there
+
+
+def die_with_parent():
+    """In a new program: a stopped one would outlive a killed driver, memory and all."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 class Program:
@@ -23,7 +30,8 @@ class Program:
         self.warm_up = 1  # answers thrown away after each start
 
     def start(self, command):
-        self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.env, text=True)
+        self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.env, text=True,
+                                        preexec_fn=die_with_parent)
         self.ready = self.read()
         for _ in range(self.warm_up):
             self.talk(command)

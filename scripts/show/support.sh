@@ -82,7 +82,10 @@ need_recorded_routing() {
 measured() { # measured SCRIPT ARGUMENT...: prints what it prints, and notes what it finds short in its last line
     : >"$scratch/measured" # there before tail looks for it
     "${VLMOE_PYTHON:-/usr/bin/python3}" "$@" >>"$scratch/measured" 2>"$scratch/complaint" &
-    local line child=$!
+    local line
+    child=$! # for the trap
+    trap 'kill $child 2>/dev/null; rm -rf "$scratch"' EXIT
+    trap 'exit 130' INT TERM
     tail -n +1 -f --pid=$child "$scratch/measured" | grep --line-buffered -v '^short: ' || true
     wait $child || fail "$(tail -n 1 "$scratch/complaint")"
     [ "${write_docs:-no}" = no ] || "$python" scripts/bench/write_section.py "$show" "$scratch/measured" docs/PERFORMANCE.md
