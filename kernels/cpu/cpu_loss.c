@@ -49,9 +49,10 @@ static void cross_entropy_row(const vlmk_cross_entropy_fwd_args *a, int64_t r)
     *lse = (float)log_sum;
     if (target < 0) return;
     *nll = (float)(log_sum - (double)logits[target]);
+    if (logits[target] != top) return; /* nearly all rows at first: no search then */
     int64_t best = 0;
-    while (best < target && logits[best] != top) best++;
-    a->correct[r] = best == target && logits[target] == top;
+    while (logits[best] != top) best++;
+    a->correct[r] = best == target;
 }
 
 static void cross_entropy_fwd_tile(void *arg, int64_t tile, int worker)
