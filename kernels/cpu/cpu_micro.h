@@ -1,4 +1,4 @@
-/* A small f32 product for attention and nearest codes: c[m, n] = or += a b on packed blocks in
+/* A small f32 product for nearest codes: c[m, n] = or += a b on packed blocks in
  * cache, registers held across k. a is read element by element with any two strides (so a
  * transpose costs nothing), b and c by vectors. */
 #ifndef VLMK_CPU_MICRO_H
