@@ -37,6 +37,7 @@ void vlm_text_put(vlm_text *text, const char *format, ...) __attribute__((format
 void vlm_text_append(vlm_text *text, const char *data, size_t bytes);
 void vlm_text_json_string(vlm_text *text, const char *value, size_t bytes); /* with quotes and escapes; invalid UTF-8 becomes U+FFFD */
 void vlm_text_json_number(vlm_text *text, double value);                    /* NaN and infinities become null */
+void vlm_text_clear(vlm_text *text, size_t room); /* empty, and with room for this many bytes: to be filled again without growing */
 void vlm_text_free(vlm_text *text);
 
 /* Bytes of the UTF-8 character at text, 1 to 4; 0 when there is none or it is not valid (RFC 3629). */

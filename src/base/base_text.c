@@ -30,6 +30,12 @@ static bool grow(vlm_text *text, size_t more)
     return true;
 }
 
+void vlm_text_clear(vlm_text *text, size_t room)
+{
+    text->bytes = 0;
+    if (grow(text, room)) text->data[0] = '\0';
+}
+
 void vlm_text_append(vlm_text *text, const char *data, size_t bytes)
 {
     if (!grow(text, bytes)) return;

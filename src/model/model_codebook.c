@@ -32,6 +32,21 @@ void vlm_codebook_fini(vlm_tokeniser *model)
     vlm_free(model->step.sum);
     vlm_free(model->step.count);
     vlm_free(model->step.feature);
+    vlm_free(model->work);
+}
+
+double *vlm_tokeniser_work(vlm_tokeniser *model, int64_t n)
+{
+    if (n <= model->work_capacity) return model->work;
+    double *work = vlm_alloc_array((size_t)n, sizeof *work);
+    if (!work) {
+        vlm_fail(&model->ctx->error, VLMOE_E_NOMEM, "no memory for %lld numbers", (long long)n);
+        return NULL;
+    }
+    vlm_free(model->work);
+    model->work = work;
+    model->work_capacity = n;
+    return work;
 }
 
 vlmoe_status vlm_codebook_upload(vlm_tokeniser *model)
@@ -116,19 +131,14 @@ static void add_features(vlm_tokeniser *m, int64_t M, const double *feature, con
 static vlmoe_status collect(vlm_tokeniser *m, const vlmoe_tensor *z, const int32_t *d_index)
 {
     int64_t M = vlm_rows(z), C = m->config.code_dim;
-    double *feature = vlm_alloc_array((size_t)(M * C), sizeof *feature);
-    int32_t *index = vlm_alloc_array((size_t)M, sizeof *index);
-    vlmoe_status st = feature && index ? VLMOE_OK
-                                       : vlm_fail(&m->ctx->error, VLMOE_E_NOMEM,
-                                                  "no memory for %lld features", (long long)M);
-    if (!st) st = reserve_features(m, M);
-    if (!st) st = vlm_download_wide(m->ctx, z->data, M * C, feature);
-    if (!st)
-        st = m->ctx->backend->download(m->ctx->device, index, d_index, (size_t)M * sizeof *index);
-    if (!st) add_features(m, M, feature, index);
-    vlm_free(feature);
-    vlm_free(index);
-    return st;
+    double *feature = vlm_tokeniser_work(m, M * C + M);
+    if (!feature) return VLMOE_E_NOMEM;
+    int32_t *index = (int32_t *)(feature + M * C);
+    VLM_TRY(reserve_features(m, M));
+    VLM_TRY(vlm_download_wide(m->ctx, z->data, M * C, feature));
+    VLM_TRY(m->ctx->backend->download(m->ctx->device, index, d_index, (size_t)M * sizeof *index));
+    add_features(m, M, feature, index);
+    return VLMOE_OK;
 }
 
 vlmoe_status vlm_tokeniser_collect(vlmoe_tape *tape, vlm_tokeniser *model)

@@ -137,10 +137,8 @@ static bool plan_drop_path(vlmoe_tape *tape, vlm_mome_plan *plan)
     double *draw = vlm_tape_host(tape, (size_t)n_samples * sizeof *draw);
     plan->drop_path = vlm_tape_host(tape, (size_t)n * sizeof *plan->drop_path);
     if (!sample || !draw || !plan->drop_path) return false;
-    double *scale = vlm_alloc_array((size_t)n, sizeof *scale);
-    if (!scale)
-        return vlm_poison(tape, VLMOE_E_NOMEM, "no memory for the draws of drop path of %lld rows",
-                          (long long)n_rows);
+    double *scale = vlm_tape_host(tape, (size_t)n * sizeof *scale);
+    if (!scale) return false;
     number_samples(plan, sample);
     for (int64_t i = 0; i < 2 * model->layers; i++) {
         double rate = model->blocks[i / 2].drop_path;
@@ -152,7 +150,6 @@ static bool plan_drop_path(vlmoe_tape *tape, vlm_mome_plan *plan)
     }
     for (int64_t i = 0; i < n; i++) plan->drop_path[i] = (float)scale[i];
     plan->d_drop_path = vlm_upload_wide(tape, scale, n);
-    vlm_free(scale);
     return plan->d_drop_path != NULL;
 }
 

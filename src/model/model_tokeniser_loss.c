@@ -30,11 +30,9 @@ static void normalise_patch(const vlm_picture_format *f, const uint8_t *picture,
     for (int64_t i = 0; i < n; i++) out[i] = (out[i] - mean) / deviation;
 }
 
-static void *upload_targets(vlmoe_tape *tape, const vlm_tokeniser *m, int64_t n,
-                            const uint8_t *pixels)
+static void *upload_targets(vlmoe_tape *tape, vlm_tokeniser *m, int64_t n, const uint8_t *pixels)
 {
-    double *target =
-        vlm_alloc_array((size_t)(n * m->patches), (size_t)m->patch_width * sizeof *target);
+    double *target = vlm_tokeniser_work(m, n * m->patches * m->patch_width);
     if (!target)
         return vlm_poison(tape, VLMOE_E_NOMEM, "no memory for the targets of %lld pictures",
                           (long long)n);
@@ -42,9 +40,7 @@ static void *upload_targets(vlmoe_tape *tape, const vlm_tokeniser *m, int64_t n,
         for (int64_t p = 0; p < m->patches; p++)
             normalise_patch(&m->picture, pixels + i * m->picture.size * m->picture.size * 3, p,
                             target + (i * m->patches + p) * m->patch_width);
-    void *d_target = vlm_upload_wide(tape, target, n * m->patches * m->patch_width);
-    vlm_free(target);
-    return d_target;
+    return vlm_upload_wide(tape, target, n * m->patches * m->patch_width);
 }
 
 /* value / rows for each of the rows, on the device. */

@@ -33,6 +33,8 @@ struct vlm_tokeniser {
     void *d_code;              /* [codes, code_dim] wide on the device, equal to code */
     bool started;
     vlm_code_sums step;
+    double *work;    /* [work_capacity] host numbers of one call, kept for the next */
+    int64_t work_capacity;
     vlmoe_tensor *z; /* [M, code_dim] of the present recording's vlm_tokeniser_loss, for collect */
     const int32_t *d_index; /* [M] */
 };
@@ -44,6 +46,8 @@ vlmoe_tensor *vlm_tokeniser_features(vlmoe_tape *tape, const vlm_tokeniser *mode
 vlmoe_tensor *vlm_tokeniser_regress(vlmoe_tape *tape, const vlm_tokeniser *model, int64_t n,
                                     vlmoe_tensor *code);
 
+/* At least n doubles of model->work; NULL: the context's error says so. */
+double *vlm_tokeniser_work(vlm_tokeniser *model, int64_t n);
 vlmoe_status vlm_codebook_init(vlm_tokeniser *model); /* memory; codes are zero until started */
 void vlm_codebook_fini(vlm_tokeniser *model);
 vlmoe_status vlm_codebook_upload(vlm_tokeniser *model);

@@ -2,25 +2,26 @@
 #include <string.h>
 #include "nn.h"
 
+/* Through a small piece of the stack, so that a step asks for no memory. */
+enum { PIECE = 1024 };
+
 void *vlm_upload_wide(vlmoe_tape *tape, const double *host, int64_t n)
 {
     vlmoe_context *ctx = tape->ctx;
+    bool is_f32 = ctx->wide == VLMOE_F32;
     size_t element = vlm_dtype_bytes(ctx->wide);
-    void *block = vlm_tape_device(tape, (size_t)n * element);
-    float *narrow = NULL;
+    char *block = vlm_tape_device(tape, (size_t)n * element);
+    float narrow[PIECE];
+    vlmoe_status st = VLMOE_OK;
     if (!block) return NULL;
-    if (ctx->wide == VLMOE_F32) {
-        narrow = vlm_alloc_array((size_t)n, sizeof *narrow);
-        if (!narrow)
-            return vlm_poison(tape, VLMOE_E_NOMEM,
-                              "no memory for %lld numbers on their way to the device",
-                              (long long)n);
-        for (int64_t i = 0; i < n; i++) narrow[i] = (float)host[i];
+    for (int64_t at = 0; at < n && !st; at += PIECE) {
+        int64_t count = VLM_MIN(n - at, PIECE);
+        for (int64_t i = 0; i < count && is_f32; i++) narrow[i] = (float)host[at + i];
+        const void *from = is_f32 ? (const void *)narrow : host + at;
+        st = ctx->backend->upload(ctx->device, block + (size_t)at * element, from,
+                                  (size_t)count * element);
+        if (!st) st = ctx->backend->sync(ctx->device, &ctx->error); /* the piece is used again */
     }
-    const void *from = narrow ? (const void *)narrow : host;
-    vlmoe_status st = ctx->backend->upload(ctx->device, block, from, (size_t)n * element);
-    if (!st) st = ctx->backend->sync(ctx->device, &ctx->error);
-    vlm_free(narrow);
     return st ? vlm_poison(tape, st, "upload of %lld numbers to device %s failed", (long long)n,
                            ctx->backend->name)
               : block;
@@ -33,14 +34,15 @@ vlmoe_status vlm_download_wide(vlmoe_context *ctx, const void *src, int64_t n, d
                         ctx->backend->name);
     if (ctx->wide == VLMOE_F64)
         return ctx->backend->download(ctx->device, out, src, (size_t)n * sizeof *out);
-    float *narrow = vlm_alloc_array((size_t)n, sizeof *narrow);
-    if (!narrow)
-        return vlm_fail(&ctx->error, VLMOE_E_NOMEM,
-                        "no memory for %lld numbers read from the device", (long long)n);
-    vlmoe_status st = ctx->backend->download(ctx->device, narrow, src, (size_t)n * sizeof *narrow);
-    for (int64_t i = 0; i < n && !st; i++) out[i] = (double)narrow[i];
-    vlm_free(narrow);
-    return st;
+    float narrow[PIECE];
+    const char *from = src;
+    for (int64_t at = 0; at < n; at += PIECE) {
+        int64_t count = VLM_MIN(n - at, PIECE);
+        VLM_TRY(ctx->backend->download(ctx->device, narrow, from + (size_t)at * sizeof *narrow,
+                                       (size_t)count * sizeof *narrow));
+        for (int64_t i = 0; i < count; i++) out[at + i] = (double)narrow[i];
+    }
+    return VLMOE_OK;
 }
 
 vlmoe_tensor *vlm_patch_vectors(vlmoe_tape *tape, vlmoe_dtype dtype, int64_t n,

@@ -24,6 +24,7 @@ typedef struct vlm_tally {
 } vlm_tally;
 
 void vlm_tally_free(vlm_tally *tally);
+void vlm_tally_clear(vlm_tally *tally); /* all sums zero, layers and their memory stay */
 /* by_position: weigh each group by its masked positions (evaluation); else each group counts the same (training, as the loss does). */
 void vlm_tally_parts(vlm_tally *tally, const vlm_part_metrics *metrics, bool by_position);
 vlmoe_status vlm_tally_routes(vlm_tally *tally, int n, const vlm_route_stats *stats, vlmoe_error *error);

@@ -13,6 +13,8 @@ typedef struct run {
     const char *out;
     FILE *metrics;
     char *metrics_path;
+    vlm_text line;   /* of metrics; kept, so that later steps ask for no memory */
+    vlm_tally tally; /* of a training step; likewise */
     double best;
     bool has_best;
     int64_t saved_step; /* -1 = none yet */
@@ -75,11 +77,12 @@ static vlmoe_status open_run(run *r, vlmoe_error *error)
 static vlmoe_status record_line(run *r, const char *kind, const vlmoe_step_report *report,
                                 const vlm_tally *tally, vlmoe_error *error)
 {
-    vlm_text line = {0};
-    vlm_metrics_line(kind, report, tally, &line);
-    bool is_written = !line.failed && fwrite(line.data, 1, line.bytes, r->metrics) == line.bytes &&
+    vlm_text *line = &r->line;
+    vlm_text_clear(line, 2 * line->bytes); /* numbers grow longer in the course of a run */
+    vlm_metrics_line(kind, report, tally, line);
+    bool is_written = !line->failed &&
+                      fwrite(line->data, 1, line->bytes, r->metrics) == line->bytes &&
                       !fflush(r->metrics);
-    vlm_text_free(&line);
     if (!is_written) return vlm_fail_errno(error, "write", r->metrics_path);
     if (r->hooks->progress) r->hooks->progress(r->hooks->user, kind, report, tally);
     return VLMOE_OK;
@@ -123,11 +126,12 @@ static vlmoe_status evaluate(run *r, vlmoe_error *error)
 static vlmoe_status one_step(run *r, vlmoe_error *error)
 {
     vlmoe_step_report report = {.struct_size = sizeof report};
-    vlm_tally tally = {0};
+    vlm_tally *tally = &r->tally;
     vlm_spans *spans = r->trainer->ctx->spans;
+    vlm_tally_clear(tally);
     const vlm_spans_mark outside = vlm_spans_here(spans);
     vlm_span_begin(spans, VLM_SPAN_PHASE, "step", NULL, r->trainer->step + 1);
-    vlmoe_status st = vlm_trainer_step(r->trainer, &report, &tally);
+    vlmoe_status st = vlm_trainer_step(r->trainer, &report, tally);
     vlm_spans_end_to(spans, outside);
     if (st) {
         vlm_fail(error, st, "%s", vlmoe_trainer_error(r->trainer));
@@ -138,8 +142,7 @@ static vlmoe_status one_step(run *r, vlmoe_error *error)
         r->trainer->dump = NULL;
         st = vlm_dump_close(dump, r->trainer, &report, error);
     }
-    if (!st) st = record_line(r, "train", &report, &tally, error);
-    vlm_tally_free(&tally);
+    if (!st) st = record_line(r, "train", &report, tally, error);
     return st;
 }
 
@@ -183,5 +186,7 @@ vlmoe_status vlm_run(vlmoe_trainer *trainer, const vlm_run_hooks *hooks, const c
     vlm_dump_abandon(trainer->dump);
     trainer->dump = NULL;
     vlm_free(r.metrics_path);
+    vlm_text_free(&r.line);
+    vlm_tally_free(&r.tally);
     return st;
 }

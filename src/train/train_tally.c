@@ -10,6 +10,19 @@ void vlm_tally_free(vlm_tally *tally)
     *tally = (vlm_tally){0};
 }
 
+void vlm_tally_clear(vlm_tally *tally)
+{
+    vlm_layer_sum *layers = tally->layers;
+    int n = tally->n_layers;
+    for (int i = 0; i < n; i++) {
+        vlm_layer_sum *sum = &layers[i];
+        memset(sum->load, 0, (size_t)sum->E * sizeof *sum->load);
+        *sum = (vlm_layer_sum){
+            .block = sum->block, .modality = sum->modality, .E = sum->E, .load = sum->load};
+    }
+    *tally = (vlm_tally){.n_layers = n, .layers = layers};
+}
+
 void vlm_tally_parts(vlm_tally *tally, const vlm_part_metrics *metrics, bool by_position)
 {
     for (int i = 0; i < VLM_N_PARTS; i++) {
