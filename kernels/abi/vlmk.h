@@ -29,6 +29,7 @@ struct vlmk_env {
     void *(*scratch)(vlmk_env *env, size_t bytes);
     void *device;  /* owner, for scratch() and for the device's product library */
     double *flops; /* NULL = not counted; products and attention add 2 per multiply-add */
+    int is_dry;    /* products only: take scratch and list what would be made, read no data but offset, run no tiles */
 };
 
 enum { VLMK_ACT_NONE = 0, VLMK_ACT_GELU = 1, VLMK_ACT_TANH = 2 };
@@ -435,15 +436,19 @@ typedef struct vlmk_dispatch_bwd_args {
 } vlmk_dispatch_bwd_args;
 
 /* AdamW (Loshchilov and Hutter 2019), as PyTorch computes it: p *= 1 - lr * decay; m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2;
- * p -= lr / correction1 * m / (sqrt(v) / sqrt(correction2) + eps), with g = grad_scale * grad and correction_i = 1 - b_i^step. */
+ * p -= lr / correction1 * m / (sqrt(v) / sqrt(correction2) + eps), with g = grad_scale * grad and correction_i = 1 - b_i^step.
+ * Moments of BF16 are rounded stochastically when they are stored, after p has used them whole: with w = math_philox_word(key, i), m by
+ * the low and v by the high half of w (math_bf16_stochastic). */
 typedef struct vlmk_adamw_args {
     int64_t n;
     void *param;      /* [n] wide */
     const void *grad; /* [n] wide */
-    void *m;          /* [n] wide */
-    void *v;          /* [n] wide */
+    void *m;          /* [n] moment_dtype */
+    void *v;          /* [n] moment_dtype */
     void *copy;       /* [n] copy_dtype: the compute copy, written; NULL = none */
     int copy_dtype;
+    int moment_dtype; /* of m and v: wide or BF16 */
+    uint64_t key;     /* BF16 only */
     double lr, beta1, beta2, eps, decay, correction1, correction2, grad_scale;
 } vlmk_adamw_args;
 

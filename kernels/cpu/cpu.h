@@ -37,6 +37,15 @@ void *vlmk_cpu_scratch(vlmk_env *env, size_t bytes);
  * calls allocate nothing. */
 void vlmk_cpu_call_done(vlmk_env *env);
 size_t vlmk_cpu_scratch_bytes(const vlmk_cpu_state *state); /* held now, for memory reports */
+size_t vlmk_cpu_scratch_peak(const vlmk_cpu_state *state);  /* the most that one call took */
+/* Hold this much from now on, so that calls which need no more allocate nothing. No call may be under way; refused silently. */
+void vlmk_cpu_scratch_reserve(vlmk_cpu_state *state, size_t bytes);
+/* From now on nothing is computed over env and its state: linear_* take their scratch and list their products, as env->is_dry
+ * says. Tells a dry run what a real one will hold. */
+void vlmk_cpu_env_dry(vlmk_env *env);
+/* oneDNN primitives made (or, dry, listed) so far; about this much memory each with their code and every worker's operands. */
+enum { VLMK_CPU_PRODUCT_BYTES = 75 << 10 };
+int64_t vlmk_cpu_products_made(const vlmk_cpu_state *state);
 
 /* "2.6.3": enters checkpoints, since another version may give other bits. */
 const char *vlmk_cpu_dnnl_version(void);

@@ -39,7 +39,8 @@ struct vlmk_cpu_mm {
 };
 
 struct vlmk_cpu_products {
-    int n_workers;
+    int n_workers, is_dry;
+    int64_t n_made;
     dnnl_engine_t engine;
     dnnl_stream_t *stream; /* [n_workers] */
     void **pad;            /* [n_workers] scratchpads, pad_bytes each */
@@ -243,6 +244,9 @@ static vlmk_cpu_mm *mm_create(vlmk_cpu_products *products, vlmk_cpu_mm_shape sha
     mm->shape = shape;
     mm->owner = products;
     mm->worker = calloc((size_t)products->n_workers, sizeof *mm->worker);
+    mm->impl = "";
+    mm->block = BLOCK_COLUMNS;
+    if (products->is_dry && mm->worker) return mm;
     int threads = one_thread();
     int made = mm->worker && choose_layout(mm) &&
                dnnl_primitive_create(&mm->primitive, mm->desc) == dnnl_success;
@@ -274,9 +278,20 @@ vlmk_cpu_mm *vlmk_cpu_products_get(vlmk_cpu_products *products, vlmk_cpu_mm_shap
         if (shape_equal(&mm->shape, &shape)) return mm;
     vlmk_cpu_mm *mm = mm_create(products, shape);
     if (!mm) return NULL;
+    products->n_made++;
     mm->next = *bucket;
     *bucket = mm;
     return mm;
+}
+
+void vlmk_cpu_products_dry(vlmk_cpu_products *products)
+{
+    products->is_dry = 1;
+}
+
+int64_t vlmk_cpu_products_count(const vlmk_cpu_products *products)
+{
+    return products->n_made;
 }
 
 int64_t vlmk_cpu_mm_block(const vlmk_cpu_mm *mm)

@@ -21,6 +21,7 @@ typedef struct scratch_block {
 struct vlmk_cpu_state {
     scratch_block block[MAX_BLOCKS]; /* the last one is being filled */
     int n_blocks;
+    size_t peak; /* bytes */
     vlmk_cpu_products *products;
 };
 
@@ -87,6 +88,31 @@ size_t vlmk_cpu_scratch_bytes(const vlmk_cpu_state *state)
     return sum;
 }
 
+size_t vlmk_cpu_scratch_peak(const vlmk_cpu_state *state)
+{
+    return state->peak;
+}
+
+void vlmk_cpu_scratch_reserve(vlmk_cpu_state *state, size_t bytes)
+{
+    size_t size = (size_t)vlmk_cpu_round_up((int64_t)bytes, VLMK_CPU_LINE);
+    if (bytes > SIZE_MAX / 4 || vlmk_cpu_scratch_bytes(state) >= size) return;
+    drop_blocks(state);
+    (void)add_block(state, size);
+}
+
+void vlmk_cpu_env_dry(vlmk_env *env)
+{
+    vlmk_cpu_state *state = env->device;
+    env->is_dry = 1;
+    vlmk_cpu_products_dry(state->products);
+}
+
+int64_t vlmk_cpu_products_made(const vlmk_cpu_state *state)
+{
+    return vlmk_cpu_products_count(state->products);
+}
+
 /* A new block is at least as large as all before it, so a call makes few of them. */
 void *vlmk_cpu_scratch(vlmk_env *env, size_t bytes)
 {
@@ -112,9 +138,10 @@ void *vlmk_cpu_scratch(vlmk_env *env, size_t bytes)
 void vlmk_cpu_call_done(vlmk_env *env)
 {
     vlmk_cpu_state *state = env->device;
+    size_t used = 0;
+    for (int i = 0; i < state->n_blocks; i++) used += state->block[i].used;
+    if (used > state->peak) state->peak = used;
     if (state->n_blocks > 1) {
-        size_t used = 0;
-        for (int i = 0; i < state->n_blocks; i++) used += state->block[i].used;
         drop_blocks(state);
         (void)add_block(state, used); /* refused: the next call tries again and reports it */
     }
@@ -135,7 +162,7 @@ void *vlmk_cpu_worker_scratch(vlmk_env *env, size_t bytes, size_t *stride)
 void vlmk_cpu_parallel(vlmk_env *env, void (*fn)(void *arg, int64_t tile, int worker), void *arg,
                        int64_t n_tiles)
 {
-    if (n_tiles <= 0) return;
+    if (n_tiles <= 0 || env->is_dry) return;
     if (env->parallel && n_tiles > 1) {
         env->parallel(env->pool, fn, arg, n_tiles);
         return;

@@ -46,6 +46,8 @@ typedef struct vlmk_cpu_products vlmk_cpu_products;
 vlmk_cpu_products *vlmk_cpu_products_create(int n_workers);
 void vlmk_cpu_products_destroy(vlmk_cpu_products *products); /* NULL allowed */
 vlmk_cpu_products *vlmk_cpu_products_of(vlmk_cpu_state *state);
+void vlmk_cpu_products_dry(vlmk_cpu_products *products); /* shapes are listed, no primitive is made */
+int64_t vlmk_cpu_products_count(const vlmk_cpu_products *products);
 vlmk_cpu_mm *vlmk_cpu_products_get(vlmk_cpu_products *products, vlmk_cpu_mm_shape shape);
 
 #endif

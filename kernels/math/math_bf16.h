@@ -35,6 +35,15 @@ MATH_FN uint16_t math_bf16_from_f32(float value)
     return (uint16_t)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
+/* Up with the probability of the part cut off, else towards zero: the mean over uniform `bits` is the value (as 2^16 equal shares of a
+ * bf16's spacing count it). What is not finite is rounded as above. */
+MATH_FN uint16_t math_bf16_stochastic(float value, uint16_t random_bits)
+{
+    uint32_t bits = math_f32_bits(value);
+    if ((bits & 0x7f800000u) == 0x7f800000u) return math_bf16_from_f32(value);
+    return (uint16_t)((bits + random_bits) >> 16);
+}
+
 /* One rounding from f64: the step through f32 rounds to odd (an inexact result gets its last bit
  * set), so it cannot create a false tie (Boldo and Melquiond 2008). */
 MATH_FN uint16_t math_bf16_from_f64(double value)

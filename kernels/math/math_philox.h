@@ -36,6 +36,15 @@ MATH_FN void math_philox_at(uint64_t key, uint64_t index, uint32_t out[4])
     math_philox(key_words, counter, out);
 }
 
+/* 32 bits for each of many elements, one Philox call for four: in runs of 32 elements, call c of 8 serves elements c, 8 + c, 16 + c and
+ * 24 + c, so that vectors of calls give vectors of neighbours. */
+MATH_FN uint32_t math_philox_word(uint64_t key, uint64_t i)
+{
+    uint32_t word[4];
+    math_philox_at(key, i / 32 * 8 + i % 8, word);
+    return word[i / 8 % 4];
+}
+
 /* 64 random bits to [0, 1) in steps of 2^-53; exact on every machine. */
 MATH_FN double math_unit(uint64_t bits)
 {

@@ -1,18 +1,28 @@
 /* The optimiser: AdamW (Loshchilov and Hutter 2019) as PyTorch computes it, and the partial sums of
  * a gradient norm. */
+#include "math_bf16.h"
+#include "math_philox.h"
 #include "ref.h"
 
 int vlmk_ref_adamw(vlmk_env *env, const vlmk_adamw_args *a)
 {
     (void)env;
-    double *param = a->param, *m = a->m, *v = a->v;
+    double *param = a->param;
     const double *grad = a->grad;
     for (int64_t i = 0; i < a->n; i++) {
         double g = a->grad_scale * grad[i];
-        m[i] = a->beta1 * m[i] + (1.0 - a->beta1) * g;
-        v[i] = a->beta2 * v[i] + (1.0 - a->beta2) * g * g;
+        double m = a->beta1 * ref_get(a->m, a->moment_dtype, i) + (1.0 - a->beta1) * g;
+        double v = a->beta2 * ref_get(a->v, a->moment_dtype, i) + (1.0 - a->beta2) * g * g;
+        if (a->moment_dtype == VLMOE_BF16) {
+            uint32_t word = math_philox_word(a->key, (uint64_t)i);
+            ((uint16_t *)a->m)[i] = math_bf16_stochastic((float)m, (uint16_t)word);
+            ((uint16_t *)a->v)[i] = math_bf16_stochastic((float)v, (uint16_t)(word >> 16));
+        } else {
+            ref_put(a->m, a->moment_dtype, i, m);
+            ref_put(a->v, a->moment_dtype, i, v);
+        }
         param[i] *= 1.0 - a->lr * a->decay;
-        param[i] -= a->lr / a->correction1 * m[i] / (sqrt(v[i]) / sqrt(a->correction2) + a->eps);
+        param[i] -= a->lr / a->correction1 * m / (sqrt(v) / sqrt(a->correction2) + a->eps);
         if (a->copy) ref_put(a->copy, a->copy_dtype, i, param[i]);
     }
     return VLMOE_OK;

@@ -58,6 +58,7 @@ vlmoe_status vlm_ctx_create_on(const vlm_backend *backend, const vlmoe_context_p
     ctx->backend = backend;
     ctx->compute = params->compute;
     ctx->wide = backend->wide;
+    ctx->moment_dtype = backend->wide;
     ctx->seed = params->seed;
     ctx->log = (vlm_log){.fn = params->log_fn, .user = params->log_user};
     ctx->step_bytes = params->step_bytes ? params->step_bytes : default_step_bytes(backend);

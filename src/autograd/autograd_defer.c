@@ -62,6 +62,11 @@ size_t vlm_defer_waiting(const vlmoe_context *ctx)
     return ctx->deferral ? vlm_arena_mark(&ctx->deferral->arena) : 0;
 }
 
+size_t vlm_defer_peak(const vlmoe_context *ctx)
+{
+    return ctx->deferral ? ctx->deferral->arena.peak : 0;
+}
+
 bool vlm_defer_owns(const vlmoe_context *ctx, const vlm_param *param)
 {
     return ctx->deferral && param->deferred;

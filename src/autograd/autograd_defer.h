@@ -15,6 +15,7 @@ vlmoe_status vlm_defer_open(vlmoe_context *ctx, size_t bytes);
 void vlm_defer_close(vlmoe_context *ctx);
 /* Bytes that the parts waiting now take; what one group needs, after its backward. */
 size_t vlm_defer_waiting(const vlmoe_context *ctx);
+size_t vlm_defer_peak(const vlmoe_context *ctx); /* the most that ever waited, in bytes */
 
 /* Take over dw += dy^T x (and db) of a weight (and its bias, or NULL) for one part of rows, copying the part: *taken when it will happen
  * at the next flush; else the caller does it now. Only weights of experts whose rows are few beside them wait; when there is no more

@@ -154,7 +154,12 @@ vlmoe_status vlm_ctx_moments(vlmoe_context *ctx)
 {
     VLM_TRY(vlm_ctx_build(ctx));
     if (ctx->moments) return VLMOE_OK;
-    return take_slab(ctx, 2 * vlm_dtype_bytes(ctx->wide), &ctx->moments, "moments");
+    return take_slab(ctx, 2 * vlm_dtype_bytes(ctx->moment_dtype), &ctx->moments, "moments");
+}
+
+void *vlm_ctx_second_moments(const vlmoe_context *ctx)
+{
+    return (char *)ctx->moments + (size_t)ctx->n_elements * vlm_dtype_bytes(ctx->moment_dtype);
 }
 
 vlmoe_status vlm_param_refresh(vlm_param *param)

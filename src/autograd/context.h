@@ -58,7 +58,8 @@ struct vlmoe_context {
     bool built;              /* slabs exist; no more parameters */
     int64_t n_elements;      /* of the slabs: every parameter starts at a multiple of 64 elements */
     void *master, *grads, *copies; /* slabs [n_elements] wide, wide, ct (copies NULL when ct is wide) */
-    void *moments;           /* [2, n_elements] wide: m then v; made by the first optimiser step or vlm_ctx_moments */
+    vlmoe_dtype moment_dtype; /* wide, or BF16; set before there are moments */
+    void *moments;           /* [2, n_elements] moment_dtype: m then v; made by the first optimiser step or vlm_ctx_moments */
     struct vlm_deferral *deferral; /* gradients that wait for the end of a step, or NULL */
     struct vlmoe_tape *tape; /* the open recording, or NULL */
     char *host;              /* host arena for nodes and tensors of a recording */
@@ -80,6 +81,7 @@ vlmoe_status vlm_ctx_build(vlmoe_context *ctx);            /* slabs; idempotent 
 vlmoe_status vlm_ctx_init_params(vlmoe_context *ctx);      /* values by each spec from VLM_STREAM_INIT, keyed by (index, expert); refreshes copies */
 vlmoe_status vlm_ctx_refresh_copies(vlmoe_context *ctx);   /* compute copies from masters, after masters were written */
 vlmoe_status vlm_ctx_moments(vlmoe_context *ctx);          /* zeroed moments, if there are none yet */
+void *vlm_ctx_second_moments(const vlmoe_context *ctx);    /* where v begins */
 /* "name" of expert e, i.e. {e} replaced; plain names are copied. Caller frees with vlm_free. */
 char *vlm_param_expert_name(const vlm_param *param, int64_t expert);
 int64_t vlm_param_elements(const vlm_param *param);        /* whole tensor */

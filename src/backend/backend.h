@@ -38,7 +38,9 @@ typedef struct vlm_backend {
     const vlmk_table *(*kernels)(vlm_device *dev);
     void (*describe)(vlm_device *dev, char *text, size_t bytes); /* instruction set and product library, e.g. "avx512_bf16, oneDNN 2.6.3" */
     double (*flops)(vlm_device *dev);                          /* counted since open (meta and cpu) */
-    size_t (*scratch_peak)(vlm_device *dev);                   /* bytes */
+    size_t (*scratch_peak)(vlm_device *dev);                   /* bytes that kernels hold; on meta, will hold on the cpu */
+    size_t (*products_bytes)(vlm_device *dev);                 /* of prepared products, about; likewise */
+    void (*reserve)(vlm_device *dev, size_t scratch_bytes);    /* kernels will need this much scratch: take it now; a hint */
 } vlm_backend;
 
 /* Explicit list, no constructors. NULL when the name is unknown or not built. "cpu", "meta". */

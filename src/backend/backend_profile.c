@@ -155,6 +155,16 @@ static size_t profile_scratch_peak(vlm_device *dev)
     return dev->inner->scratch_peak(dev->inner_device);
 }
 
+static size_t profile_products_bytes(vlm_device *dev)
+{
+    return dev->inner->products_bytes(dev->inner_device);
+}
+
+static void profile_reserve(vlm_device *dev, size_t scratch_bytes)
+{
+    dev->inner->reserve(dev->inner_device, scratch_bytes);
+}
+
 static void free_device(vlm_device *dev)
 {
     vlm_free(dev->busy);
@@ -186,6 +196,8 @@ static void fill_backend(vlm_device *dev)
     dev->backend.describe = profile_describe;
     dev->backend.flops = profile_flops;
     dev->backend.scratch_peak = profile_scratch_peak;
+    dev->backend.products_bytes = profile_products_bytes;
+    dev->backend.reserve = profile_reserve;
 }
 
 vlmoe_status vlm_profile_device_create(const vlm_backend *inner, vlm_device *inner_device,

@@ -149,8 +149,7 @@ static void put_run(vlm_heap *heap, size_t offset, size_t bytes)
         else high = middle;
     }
     bool joins_next = low < heap->n_free && offset + bytes == heap->free[low].offset;
-    bool joins_last =
-        low > 0 && heap->free[low - 1].offset + heap->free[low - 1].bytes == offset;
+    bool joins_last = low > 0 && heap->free[low - 1].offset + heap->free[low - 1].bytes == offset;
     if (joins_last) {
         heap->free[low - 1].bytes += bytes + (joins_next ? heap->free[low].bytes : 0);
         if (joins_next) remove_run(heap, low);

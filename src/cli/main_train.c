@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include "base_file.h"
 #include "base_json.h"
@@ -26,6 +27,7 @@ static const char usage[] =
     "(repeatable)\n"
     "  --dry-run         print parameters, memory and work of the config; nothing is read or "
     "written\n"
+    "  --memory          at the end, print what was held at most, as --dry-run plans it\n"
     "  --print-config    print the resolved config and stop\n"
     "  --dump-step FILE  write the next step's inputs, choices, losses and gradients as "
     "safetensors\n"
@@ -45,7 +47,7 @@ typedef struct options {
     const char *config, *dump;
     const char *trace;                   /* of the profile; NULL = run.out/trace.json */
     int64_t profile_first, profile_last; /* 0 = as vlm_profile_create chooses */
-    bool resume, dry_run, print_config, profile;
+    bool resume, dry_run, print_config, profile, shows_memory;
     int n_set, n_force;
     const char *set[MAX_ARGS], *force[MAX_ARGS];
 } options;
@@ -75,6 +77,7 @@ typedef struct screen {
     double begin, step_seconds; /* moving mean */
     int64_t first_step;
     bool has_line;
+    vlm_text line; /* of a step; kept, so that later steps ask for no memory */
 } screen;
 
 static void put_duration(vlm_text *line, double seconds)
@@ -123,20 +126,20 @@ static void draw(screen *s, const vlm_text *line)
 static void show_train(screen *s, const vlmoe_step_report *r)
 {
     const vlm_cfg_run *run = &s->config->run;
-    vlm_text line = {0};
+    vlm_text *line = &s->line;
     s->step_seconds = s->step_seconds > 0 ? 0.9 * s->step_seconds + 0.1 * r->seconds : r->seconds;
     bool is_due =
         r->step % run->log_every == 0 || r->step == run->steps || r->step == s->first_step + 1;
     if (!s->is_terminal && !is_due) return;
-    vlm_text_put(&line, "step %lld/%lld  ", (long long)r->step, (long long)run->steps);
-    put_duration(&line, (double)(run->steps - r->step) * s->step_seconds);
-    vlm_text_put(&line, " left  %.0f samples/s  ", (double)r->samples / s->step_seconds);
-    put_losses(&line, r);
-    vlm_text_put(&line, "  norm %.2f", r->grad_norm);
+    vlm_text_clear(line, 512);
+    vlm_text_put(line, "step %lld/%lld  ", (long long)r->step, (long long)run->steps);
+    put_duration(line, (double)(run->steps - r->step) * s->step_seconds);
+    vlm_text_put(line, " left  %.0f samples/s  ", (double)r->samples / s->step_seconds);
+    put_losses(line, r);
+    vlm_text_put(line, "  norm %.2f", r->grad_norm);
     if (s->config->moe.v_layers.n + s->config->moe.t_layers.n && isnan(r->reconstruction))
-        vlm_text_put(&line, "  dropped %.1f %%", 100.0 * r->dropped);
-    draw(s, &line);
-    vlm_text_free(&line);
+        vlm_text_put(line, "  dropped %.1f %%", 100.0 * r->dropped);
+    draw(s, line);
 }
 
 static void show(void *user, const char *kind, const vlmoe_step_report *r, const vlm_tally *tally)
@@ -200,6 +203,28 @@ static void put_bytes(const char *name, size_t bytes)
     printf("  %-34s %12.1f MiB\n", name, (double)bytes / 1048576.0);
 }
 
+/* What is held, by arena; planned or found. */
+static void show_memory(const char *title, const vlm_plan *plan, const vlmoe_config *config)
+{
+    const char *moments =
+        strcmp(config->optim.moments, "bf16") ? "moments (f32)" : "moments (bf16)";
+    printf("%s\n", title);
+    put_bytes("parameters (f32)", plan->master_bytes);
+    put_bytes("gradients (f32)", plan->grad_bytes);
+    put_bytes(moments, plan->moment_bytes);
+    put_bytes("compute copies", plan->copy_bytes);
+    put_bytes("activations of one group", plan->step_bytes);
+    put_bytes("rows of experts that wait", plan->defer_bytes);
+    put_bytes("scratch of products", plan->scratch_bytes);
+    put_bytes("prepared products", plan->products_bytes);
+    put_bytes("groups prepared ahead", plan->ring_bytes);
+    put_bytes("nodes of one recording", plan->host_bytes);
+    put_bytes("together", plan->total_bytes);
+    if (plan->recompute_blocks)
+        printf("  blocks that are run again in backward: the first %lld of %lld\n",
+               (long long)plan->recompute_blocks, (long long)config->model.layers);
+}
+
 static vlmoe_status words_of(const vlmoe_config *config, int64_t *out, vlmoe_error *error)
 {
     vlm_spm *spm = NULL;
@@ -213,6 +238,14 @@ static vlmoe_status words_of(const vlmoe_config *config, int64_t *out, vlmoe_err
     return VLMOE_OK;
 }
 
+/* The most pages that this process ever held. */
+static double peak_mib(void)
+{
+    struct rusage used = {0};
+    getrusage(RUSAGE_SELF, &used);
+    return (double)used.ru_maxrss / 1024.0;
+}
+
 static int dry_run(const vlmoe_config *config)
 {
     vlm_plan plan = {0};
@@ -223,15 +256,7 @@ static int dry_run(const vlmoe_config *config)
     if (st) return vlm_cli_report("vlmoe-train", &error);
     printf("parameters %lld, trained %lld, applied per token %lld\n", (long long)plan.parameters,
            (long long)plan.trained, (long long)plan.per_token);
-    printf("memory\n");
-    put_bytes("parameters (f32)", plan.master_bytes);
-    put_bytes("gradients (f32)", plan.grad_bytes);
-    put_bytes("moments (f32)", plan.moment_bytes);
-    put_bytes("compute copies", plan.copy_bytes);
-    put_bytes("activations of one group", plan.step_bytes);
-    put_bytes("rows of experts that wait", plan.defer_bytes);
-    put_bytes("together", plan.master_bytes + plan.grad_bytes + plan.moment_bytes +
-                              plan.copy_bytes + plan.step_bytes + plan.defer_bytes);
+    show_memory("memory", &plan, config);
     printf("work of one step: %.3f TFLOP over at most %lld rows in %lld groups\n",
            plan.flops * 1e-12, (long long)plan.tokens, (long long)config->run.groups);
     return vlm_cli_finish("vlmoe-train", CLI_OK);
@@ -334,6 +359,13 @@ static int train(const vlmoe_config *config, const options *o)
         st = vlm_run(trainer, &hooks, o->dump, &end, &error);
     }
     end_line(&s);
+    vlm_text_free(&s.line);
+    if (!st && o->shows_memory) {
+        vlm_plan held = {0};
+        vlm_plan_held(trainer, &held);
+        show_memory("memory held at most", &held, trainer->config);
+        printf("  peak of the process %32.1f MiB\n", peak_mib());
+    }
     show_profile(o, config, hooks.profile);
     vlm_profile_destroy(hooks.profile);
     vlmoe_trainer_destroy(trainer);
@@ -352,6 +384,7 @@ enum {
     OPT_FORCE,
     OPT_DRY_RUN,
     OPT_PRINT,
+    OPT_MEMORY,
     OPT_DUMP,
     OPT_PROFILE,
     OPT_PROFILE_STEPS,
@@ -365,6 +398,7 @@ static const struct option long_options[] = {
     {"force", required_argument, NULL, OPT_FORCE},
     {"dry-run", no_argument, NULL, OPT_DRY_RUN},
     {"print-config", no_argument, NULL, OPT_PRINT},
+    {"memory", no_argument, NULL, OPT_MEMORY},
     {"dump-step", required_argument, NULL, OPT_DUMP},
     {"profile", optional_argument, NULL, OPT_PROFILE},
     {"profile-steps", required_argument, NULL, OPT_PROFILE_STEPS},
@@ -398,6 +432,9 @@ static int read_option(int code, int argc, char **argv, options *o)
         return -1;
     case OPT_DRY_RUN:
         o->dry_run = true;
+        return -1;
+    case OPT_MEMORY:
+        o->shows_memory = true;
         return -1;
     case OPT_PRINT:
         o->print_config = true;

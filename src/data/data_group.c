@@ -34,30 +34,41 @@ static vlm_rng mask_rng(const vlm_source *source, vlm_stream purpose, const plac
 }
 
 /* Bounds of the config keep every product here below 2^50. */
+size_t vlm_group_bytes(const vlm_group_shape *s, size_t start[6])
+{
+    const int64_t n_tokens = s->n_texts * s->text_len;
+    const int64_t sizes[6] = {
+        s->n_pictures * s->image_size * s->image_size * 3,
+        s->n_pictures * s->n_patches,
+        n_tokens * (int64_t)sizeof(int32_t),
+        n_tokens * (int64_t)sizeof(int32_t),
+        (s->n_samples + 1) *
+            (int64_t)sizeof(int32_t), /* a stream may count texts without having any */
+        s->n_samples * (int64_t)sizeof(int64_t),
+    };
+    size_t at = 0;
+    for (int i = 0; i < 6; i++) {
+        if (start) start[i] = at;
+        at += vlm_round_up((size_t)sizes[i], 64);
+    }
+    return at;
+}
+
 vlmoe_status vlm_group_reserve(const vlm_source *source, vlm_group *group, vlmoe_error *error)
 {
-    size_t n_pictures = 0, n_texts = 0, n_samples = 0;
+    vlm_group_shape shape = {.image_size = source->image_size,
+                             .n_patches = source->grid * source->grid,
+                             .text_len = source->text_len};
     for (int i = 0; i < VLM_STREAMS; i++) {
         const vlm_sets *sets = &source->sets[i];
         if (!sets->is_on) continue;
-        n_samples += (size_t)sets->per_group;
-        if (sets->has_pixels) n_pictures += (size_t)sets->per_group;
-        if (sets->has_text) n_texts += (size_t)sets->per_group;
+        shape.n_samples += sets->per_group;
+        if (sets->has_pixels) shape.n_pictures += sets->per_group;
+        if (sets->has_text) shape.n_texts += sets->per_group;
     }
-    const size_t n_tokens = n_texts * (size_t)source->text_len;
-    const size_t sizes[6] = {
-        n_pictures * (size_t)(source->image_size * source->image_size * 3),
-        n_pictures * (size_t)(source->grid * source->grid),
-        n_tokens * sizeof(int32_t),
-        n_tokens * sizeof(int32_t),
-        (n_samples + 1) * sizeof(int32_t), /* a stream may count texts without having any */
-        n_samples * sizeof(int64_t),
-    };
-    size_t start[7] = {0};
-    for (int i = 0; i < 6; i++) start[i + 1] = start[i] + vlm_round_up(sizes[i], 64);
-    char *block = vlm_alloc(start[6]);
-    if (!block)
-        return vlm_fail(error, VLMOE_E_NOMEM, "no memory for a group of %zu bytes", start[6]);
+    size_t start[6], bytes = vlm_group_bytes(&shape, start);
+    char *block = vlm_alloc(bytes);
+    if (!block) return vlm_fail(error, VLMOE_E_NOMEM, "no memory for a group of %zu bytes", bytes);
     *group = (vlm_group){
         .image_size = source->image_size,
         .n_patches = source->grid * source->grid,

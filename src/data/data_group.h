@@ -23,7 +23,12 @@ typedef struct vlm_group {
     int64_t n_cut;                       /* texts longer than the limit in this group */
 } vlm_group;
 
-/* Memory of a group is one block owned by the source. */
+/* Memory of a group is one block owned by the source. Its bytes, and where each array of vlm_group starts in it (NULL allowed): pixels,
+ * patch_mask, token, token_target, text_offset, sample. */
+typedef struct vlm_group_shape {
+    int64_t n_pictures, n_texts, n_samples, image_size, n_patches, text_len;
+} vlm_group_shape;
+size_t vlm_group_bytes(const vlm_group_shape *shape, size_t start[6]);
 
 /* How a source makes samples. */
 typedef enum vlm_source_mode {

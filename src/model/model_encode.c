@@ -85,7 +85,7 @@ vlmoe_tensor *vlm_mome_dropout(vlmoe_tape *tape, const vlm_mome *model, vlmoe_te
     return model->dropout > 0.0 ? vlmoe_dropout(tape, x, model->dropout, site) : x;
 }
 
-static vlmoe_tensor *run_blocks(vlmoe_tape *tape, const vlm_mome_plan *plan, bool recompute,
+static vlmoe_tensor *run_blocks(vlmoe_tape *tape, const vlm_mome_plan *plan, int64_t n_recompute,
                                 vlmoe_tensor *x)
 {
     int64_t layers = plan->model->layers;
@@ -93,7 +93,7 @@ static vlmoe_tensor *run_blocks(vlmoe_tape *tape, const vlm_mome_plan *plan, boo
     if (!calls) return NULL;
     for (int64_t l = 0; l < layers; l++) {
         calls[l] = (vlm_mome_call){.plan = plan, .block = l};
-        vlmoe_tensor *y = vlm_segment(tape, recompute, vlm_mome_block_run, &calls[l], x);
+        vlmoe_tensor *y = vlm_segment(tape, l < n_recompute, vlm_mome_block_run, &calls[l], x);
         vlm_tape_release(tape, x);
         x = y;
     }
@@ -101,7 +101,7 @@ static vlmoe_tensor *run_blocks(vlmoe_tape *tape, const vlm_mome_plan *plan, boo
 }
 
 void vlm_mome_encode(vlmoe_tape *tape, const vlm_mome *model, const vlm_mome_inputs *inputs,
-                     bool recompute, vlm_mome_output *out)
+                     int64_t n_recompute, vlm_mome_output *out)
 {
     memset(out, 0, sizeof *out);
     vlm_mome_plan *plan = vlm_mome_plan_make(tape, model, inputs);
@@ -115,7 +115,7 @@ void vlm_mome_encode(vlmoe_tape *tape, const vlm_mome *model, const vlm_mome_inp
     vlmoe_tensor *embedded = vlm_mome_embed(tape, plan);
     vlmoe_tensor *x = vlm_mome_dropout(tape, model, embedded, 0);
     if (x != embedded) vlm_tape_release(tape, embedded);
-    x = run_blocks(tape, plan, recompute, x);
+    x = run_blocks(tape, plan, n_recompute, x);
     vlm_tape_where(tape, "norm");
     out->hidden = vlmoe_layer_norm(tape, x, model->norm.gain, model->norm.bias, model->norm.eps,
                                    tape->ctx->wide);

@@ -53,10 +53,10 @@ typedef struct vlm_mome_output {
     const float *drop_path;
 } vlm_mome_output;
 
-/* Record the encoder. recompute: segments per block. On failure the tape is poisoned and hidden
+/* Record the encoder. The first n_recompute blocks are segments: run again in backward. On failure the tape is poisoned and hidden
  * is NULL. */
 void vlm_mome_encode(vlmoe_tape *tape, const vlm_mome *model, const vlm_mome_inputs *inputs,
-                     bool recompute, vlm_mome_output *out);
+                     int64_t n_recompute, vlm_mome_output *out);
 
 /* Heads on gathered rows x [M, D]: word logits [M, n_words] wide, code logits [M, n_codes] wide. */
 vlmoe_tensor *vlm_mome_word_logits(vlmoe_tape *tape, const vlm_mome *model, vlmoe_tensor *x);

@@ -147,7 +147,9 @@ void vlm_masked_record(vlmoe_tape *tape, const vlm_mome *model, const vlmoe_conf
                               .patch_mask = group->patch_mask,
                               .token = group->token,
                               .text_offset = group->text_offset};
-    vlm_mome_encode(tape, model, &inputs, config->run.recompute, &out->model);
+    int64_t n_recompute =
+        config->run.recompute ? config->model.layers : config->run.recompute_blocks;
+    vlm_mome_encode(tape, model, &inputs, n_recompute, &out->model);
     if (!out->model.hidden) return;
     if (!list_words(tape, config, group, out) || !list_codes(tape, config, group, codes, out))
         return;

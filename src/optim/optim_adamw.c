@@ -1,5 +1,7 @@
 /* AdamW (Loshchilov and Hutter 2019) and the gradient norm it clips by. Schedules stand elsewhere. */
 #include <math.h>
+#include <string.h>
+#include "base_rng.h"
 #include "optim_adamw.h"
 #include "vlmoe/ops.h"
 
@@ -53,7 +55,9 @@ static vlmoe_status gradient_norm(vlmoe_context *ctx, double *out)
         if (ctx->params[i]->trained) total += n_blocks(ctx->params[i]);
     size_t bytes = (size_t)total * sizeof(double);
     double *partial = vlm_heap_take(&ctx->arena, bytes);
-    double *host = vlm_alloc(bytes);
+    size_t mark = vlm_arena_mark(&ctx->host_arena);
+    double *host = vlm_arena_take(&ctx->host_arena, bytes);
+    if (host) memset(host, 0, bytes); /* what a device without data leaves */
     vlmoe_status status = VLMOE_OK;
     if (!partial || !host)
         status =
@@ -61,7 +65,7 @@ static vlmoe_status gradient_norm(vlmoe_context *ctx, double *out)
                      "no memory for the %lld partial sums of the gradient norm", (long long)total);
     if (!status) status = take_partials(ctx, total, partial, host);
     if (!status) status = add_partials(ctx, host, out); /* without data: zeros */
-    vlm_free(host);
+    vlm_arena_rewind(&ctx->host_arena, mark);
     vlm_heap_give(&ctx->arena, partial);
     return status;
 }
@@ -69,16 +73,18 @@ static vlmoe_status gradient_norm(vlmoe_context *ctx, double *out)
 static vlmoe_status step_param(vlmoe_context *ctx, const vlm_param *param,
                                const vlm_adamw_opts *opts, int64_t step, double grad_scale)
 {
-    size_t wide_bytes = vlm_dtype_bytes(ctx->wide);
-    char *moments = ctx->moments;
+    size_t at = (size_t)param->at * vlm_dtype_bytes(ctx->moment_dtype);
     bool has_own_copy = param->has_copy && param->copy != param->tensor.data;
     const vlmk_adamw_args args = {.n = vlm_param_elements(param),
                                   .param = param->tensor.data,
                                   .grad = param->grad,
-                                  .m = moments + (size_t)param->at * wide_bytes,
-                                  .v = moments + (size_t)(ctx->n_elements + param->at) * wide_bytes,
+                                  .m = (char *)ctx->moments + at,
+                                  .v = (char *)vlm_ctx_second_moments(ctx) + at,
                                   .copy = has_own_copy ? param->copy : NULL,
                                   .copy_dtype = ctx->compute,
+                                  .moment_dtype = ctx->moment_dtype,
+                                  .key = vlm_rng_key(ctx->seed, VLM_STREAM_MOMENTS, (uint64_t)step,
+                                                     (uint64_t)param->index, 0),
                                   .lr = opts->lr * param->lr_scale,
                                   .beta1 = opts->beta1,
                                   .beta2 = opts->beta2,

@@ -22,9 +22,9 @@ static vlmoe_status write_text(const char *folder, const char *name, const vlm_t
 
 static vlmoe_status write_slabs(vlmoe_trainer *t, const char *folder, vlmoe_error *error)
 {
-    const vlm_slab model = {"", t->ctx->master};
-    const size_t half = (size_t)t->ctx->n_elements;
-    const vlm_slab moments[2] = {{"m/", t->ctx->moments}, {"v/", (float *)t->ctx->moments + half}};
+    const vlm_slab model = {"", t->ctx->master, VLMOE_F32};
+    const vlm_slab moments[2] = {{"m/", t->ctx->moments, t->ctx->moment_dtype},
+                                 {"v/", vlm_ctx_second_moments(t->ctx), t->ctx->moment_dtype}};
     char *model_path = vlm_path_join(folder, "model.safetensors"),
          *optimiser_path = vlm_path_join(folder, "optimiser.safetensors");
     vlmoe_status st = model_path && optimiser_path
@@ -273,7 +273,7 @@ vlmoe_status vlm_checkpoint_load_optimiser(const vlm_checkpoint *c, vlmoe_contex
         return vlm_fail(error, VLMOE_E_FORMAT, "%s: optimiser.safetensors is missing", c->path);
     vlmoe_status st = vlm_ctx_moments(ctx);
     if (st) return vlm_fail(error, st, "%s", vlmoe_context_error(ctx));
-    const vlm_slab moments[2] = {{"m/", ctx->moments},
-                                 {"v/", (float *)ctx->moments + ctx->n_elements}};
+    const vlm_slab moments[2] = {{"m/", ctx->moments, ctx->moment_dtype},
+                                 {"v/", vlm_ctx_second_moments(ctx), ctx->moment_dtype}};
     return vlm_slabs_read(ctx, true, 2, moments, "", path, error);
 }

@@ -55,7 +55,7 @@ static vlmoe_status declare_piece(void *arg, const vlm_piece *piece)
     slab_job *job = arg;
     char *name = file_name(job, piece);
     if (!name) return vlm_fail(job->error, VLMOE_E_NOMEM, "out of memory for a tensor's name");
-    vlm_st_decl decl = {name, VLMOE_F32, piece->rank, piece->dims};
+    vlm_st_decl decl = {name, job->slab->dtype, piece->rank, piece->dims};
     vlmoe_status st = vlm_st_writer_declare(job->writer, &decl, job->error);
     vlm_free(name);
     return st;
@@ -68,14 +68,15 @@ static vlmoe_status put_piece(void *arg, const vlm_piece *piece)
     slab_job *job = arg;
     const vlmoe_context *ctx = job->ctx;
     char *name = file_name(job, piece);
-    float *chunk = vlm_alloc(CHUNK * sizeof *chunk);
+    size_t element = vlm_dtype_bytes(job->slab->dtype);
+    char *chunk = vlm_alloc(CHUNK * element);
     vlmoe_status st = name && chunk ? VLMOE_OK
                                     : vlm_fail(job->error, VLMOE_E_NOMEM,
                                                "out of memory while writing %s", piece->name);
     for (int64_t at = 0; at < piece->n && !st; at += CHUNK) {
-        size_t bytes = (size_t)VLM_MIN((int64_t)CHUNK, piece->n - at) * sizeof *chunk;
-        st = ctx->backend->download(ctx->device, chunk,
-                                    (const float *)job->slab->data + piece->at + at, bytes);
+        size_t bytes = (size_t)VLM_MIN((int64_t)CHUNK, piece->n - at) * element;
+        const char *from = (const char *)job->slab->data + (size_t)(piece->at + at) * element;
+        st = ctx->backend->download(ctx->device, chunk, from, bytes);
         if (st) vlm_fail(job->error, st, "cannot read %s from the device", piece->name);
         else st = vlm_st_writer_put(job->writer, name, chunk, bytes, job->error);
     }
@@ -115,9 +116,9 @@ static vlmoe_status check_tensor(const slab_job *job, const vlm_piece *piece,
     char expected[128], given[128];
     if (!found)
         return vlm_fail(job->error, VLMOE_E_FORMAT, "%s: tensor %s is missing", job->path, name);
-    if (found->dtype != VLMOE_F32)
-        return vlm_fail(job->error, VLMOE_E_DTYPE, "%s: tensor %s must be F32, found %s", job->path,
-                        name, vlm_st_dtype_name(found->dtype));
+    if (found->dtype != (vlm_st_dtype)job->slab->dtype)
+        return vlm_fail(job->error, VLMOE_E_DTYPE, "%s: tensor %s must be %s, found %s", job->path,
+                        name, vlm_st_dtype_name(job->slab->dtype), vlm_st_dtype_name(found->dtype));
     bool is_equal = found->rank == piece->rank;
     for (int i = 0; i < piece->rank && is_equal; i++) is_equal = found->dims[i] == piece->dims[i];
     if (is_equal) return VLMOE_OK;
@@ -137,8 +138,8 @@ static vlmoe_status read_piece(void *arg, const vlm_piece *piece)
     vlmoe_status st = check_tensor(job, piece, found, name);
     job->n_found++;
     if (!st && !job->is_dry) {
-        st = job->ctx->backend->upload(job->ctx->device, (float *)job->slab->data + piece->at,
-                                       found->data, found->bytes);
+        char *to = (char *)job->slab->data + (size_t)piece->at * vlm_dtype_bytes(job->slab->dtype);
+        st = job->ctx->backend->upload(job->ctx->device, to, found->data, found->bytes);
         if (st) vlm_fail(job->error, st, "cannot write %s to the device", name);
     }
     vlm_free(name);

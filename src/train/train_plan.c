@@ -81,6 +81,8 @@ static void free_group(vlm_group *group)
     vlm_free(group->text_offset);
 }
 
+enum { MOST_RECORDED = 16 }; /* groups */
+
 static vlmoe_status record_pretrain(vlmoe_context *ctx, const vlmoe_config *c,
                                     const vlm_mome *model, const vlm_group *group, vlm_plan *plan)
 {
@@ -90,15 +92,24 @@ static vlmoe_status record_pretrain(vlmoe_context *ctx, const vlmoe_config *c,
     int32_t *codes = vlm_alloc_array((size_t)n, sizeof *codes);
     if (!codes) return vlm_fail(&ctx->error, VLMOE_E_NOMEM, "out of memory for codes");
     size_t most = c->run.groups > 1 ? (size_t)c->run.defer_mib << 20 : 0;
+    int64_t n_groups = 1;
     vlmoe_status st = vlm_defer_open(ctx, most ? SIZE_MAX / 2 : 0);
-    if (!st) st = vlmoe_tape_begin(ctx, VLMOE_TRAIN, &tape);
-    if (!st) vlm_masked_record(tape, model, c, group, codes, &masked);
-    if (!st) vlm_masked_release(tape, &masked);
-    if (!st) st = vlmoe_tape_backward(tape, 1.0);
-    plan->tokens = masked.model.rows.n_rows * c->run.groups;
-    vlmoe_tape_end(tape);
-    plan->defer_bytes = VLM_MIN(most, vlm_defer_waiting(ctx) * (size_t)c->run.groups);
+    for (int64_t p = 0; p < n_groups && !st; p++) {
+        st = vlmoe_tape_begin(ctx, VLMOE_TRAIN, &tape);
+        if (st) break;
+        vlm_masked_record(tape, model, c, group, codes, &masked);
+        vlm_masked_release(tape, &masked);
+        st = vlmoe_tape_backward(tape, 1.0);
+        plan->tokens = masked.model.rows.n_rows * c->run.groups;
+        vlmoe_tape_end(tape);
+        size_t waiting = vlm_defer_waiting(ctx);
+        if (p || !waiting) continue;
+        /* What waits is summed by one call over groups: as many are recorded, for that call's scratch. */
+        plan->defer_bytes = VLM_MIN(most, waiting * (size_t)c->run.groups);
+        n_groups = VLM_MIN(c->run.groups, VLM_MIN(MOST_RECORDED, (int64_t)(most / waiting)));
+    }
     if (!st) st = vlm_defer_flush(ctx);
+    plan->recorded = VLM_MAX(n_groups, 1);
     vlm_free(codes);
     return st;
 }
@@ -152,23 +163,62 @@ static void read_sizes(const vlmoe_context *ctx, const vlmoe_config *c, vlm_plan
     }
     plan->master_bytes = (size_t)ctx->n_elements * wide;
     plan->grad_bytes = plan->master_bytes;
-    plan->moment_bytes = 2 * plan->master_bytes;
+    plan->moment_bytes =
+        2 * (size_t)ctx->n_elements * (strcmp(c->optim.moments, "bf16") ? wide : 2);
     plan->copy_bytes =
         ctx->compute == ctx->wide ? 0 : (size_t)ctx->n_elements * vlm_dtype_bytes(ctx->compute);
     plan->step_bytes = ctx->arena.peak;
-    plan->flops = ctx->backend->flops(ctx->device) * (double)c->run.groups;
+    plan->flops = ctx->backend->flops(ctx->device) * (double)c->run.groups /
+                  (double)VLM_MAX(plan->recorded, 1);
     plan->scratch_bytes = ctx->backend->scratch_peak(ctx->device);
+    plan->products_bytes = ctx->backend->products_bytes(ctx->device);
+    plan->host_bytes = ctx->host_arena.peak;
     if (!plan->per_token) plan->per_token = plan->parameters;
 }
 
-vlmoe_status vlm_plan_make(const vlmoe_config *config, int64_t n_words, vlm_plan *out,
-                           vlmoe_error *error)
+static size_t ring_bytes(const vlmoe_config *c)
+{
+    const int64_t grid = c->model.image_size / c->model.patch;
+    const int64_t images = vlm_uses_images(c) ? c->data.images_per_group : 0,
+                  texts = vlm_uses_texts(c) ? c->data.texts_per_group : 0,
+                  pairs = vlm_uses_pairs(c) ? c->data.pairs_per_group : 0;
+    const vlm_group_shape shape = {.n_pictures = images + pairs,
+                                   .n_texts = texts + pairs,
+                                   .n_samples = images + texts + pairs,
+                                   .image_size = c->model.image_size,
+                                   .n_patches = grid * grid,
+                                   .text_len = c->model.text_len};
+    return (size_t)(c->data.prefetch + 1) * vlm_group_bytes(&shape, NULL);
+}
+
+static void add_up(vlm_plan *p)
+{
+    p->total_bytes = p->master_bytes + p->grad_bytes + p->moment_bytes + p->copy_bytes +
+                     p->step_bytes + p->defer_bytes + p->scratch_bytes + p->products_bytes +
+                     p->ring_bytes + p->host_bytes;
+}
+
+void vlm_plan_held(const vlmoe_trainer *t, vlm_plan *out)
+{
+    vlm_plan held = {.ring_bytes = ring_bytes(t->config), .defer_bytes = vlm_defer_peak(t->ctx)};
+    read_sizes(t->ctx, t->config, &held);
+    if (!t->ctx->moments) held.moment_bytes = 0;
+    held.recompute_blocks = t->config->run.recompute && t->model ? t->config->model.layers
+                                                                 : t->config->run.recompute_blocks;
+    held.flops = 0.0;
+    add_up(&held);
+    *out = held;
+}
+
+static vlmoe_status plan_once(const vlmoe_config *config, int64_t n_words, vlm_plan *out,
+                              vlmoe_error *error)
 {
     vlmoe_context_params params = VLMOE_CONTEXT_PARAMS;
     vlmoe_context *ctx = NULL;
     vlm_group group = {0};
-    vlm_plan plan = {0};
+    vlm_plan plan = {.ring_bytes = ring_bytes(config)};
     params.device = "meta";
+    params.n_threads = (int)config->run.threads;
     params.compute = strcmp(config->run.dtype, "bf16") ? VLMOE_F32 : VLMOE_BF16;
     params.step_bytes = (size_t)1 << 60; /* addresses only */
     VLM_TRY(vlmoe_context_create(&params, &ctx, error));
@@ -180,6 +230,53 @@ vlmoe_status vlm_plan_make(const vlmoe_config *config, int64_t n_words, vlm_plan
     if (!st) read_sizes(ctx, config, &plan);
     free_group(&group);
     vlmoe_context_destroy(ctx);
-    if (!st) *out = plan;
-    return st;
+    if (st) return st;
+    add_up(&plan);
+    plan.recompute_blocks =
+        config->run.recompute ? config->model.layers : config->run.recompute_blocks;
+    *out = plan;
+    return VLMOE_OK;
+}
+
+static double mib(size_t bytes)
+{
+    return (double)bytes / 1048576.0;
+}
+
+static vlmoe_status too_small(const vlmoe_config *c, const vlm_plan *least, vlmoe_error *error)
+{
+    return vlm_fail(
+        error, VLMOE_E_ARG,
+        "run.memory_mib = %lld: this config needs at least %.0f MiB%s: parameters %.0f, "
+        "gradients %.0f, moments %.0f, compute copies %.0f, activations of one group "
+        "%.0f, scratch and products %.0f, groups prepared ahead %.0f",
+        (long long)c->run.memory_mib, mib(least->total_bytes) + 1.0,
+        is_pretrain(c) ? " with every block run again" : "", mib(least->master_bytes),
+        mib(least->grad_bytes), mib(least->moment_bytes), mib(least->copy_bytes),
+        mib(least->step_bytes), mib(least->scratch_bytes + least->products_bytes),
+        mib(least->ring_bytes));
+}
+
+/* Each block that is run again leaves less to hold, but for the one block that any of them needs whole; so the first number from 0 that
+ * fits is the smallest, and all of them is the least. Rows of experts stop waiting for the step's end before anything is run again. */
+vlmoe_status vlm_plan_make(const vlmoe_config *config, int64_t n_words, vlm_plan *out,
+                           vlmoe_error *error)
+{
+    const size_t target = (size_t)config->run.memory_mib << 20;
+    const int64_t most = is_pretrain(config) ? config->model.layers : 0;
+    vlmoe_config c = *config; /* lists and texts stay the caller's */
+    vlm_plan plan = {0};
+    if (!target) return plan_once(config, n_words, out, error);
+    c.run.recompute = false;
+    for (int is_at_once = 0; is_at_once < 2; is_at_once++) {
+        if (is_at_once) c.run.defer_mib = 0;
+        for (c.run.recompute_blocks = 0; c.run.recompute_blocks <= (is_at_once ? most : 0);
+             c.run.recompute_blocks++) {
+            VLM_TRY(plan_once(&c, n_words, &plan, error));
+            if (plan.total_bytes > target) continue;
+            *out = plan;
+            return VLMOE_OK;
+        }
+    }
+    return too_small(config, &plan, error);
 }

@@ -76,10 +76,17 @@ static vlmoe_status open_context(vlmoe_trainer *t, const char *device, int64_t n
     params.step_bytes = (size_t)1 << 60;
     if (!t->is_meta) {
         VLM_TRY(vlm_plan_make(t->config, n_words, &plan, &t->error));
-        params.step_bytes = plan.step_bytes + plan.step_bytes / 64 +
-                            ((size_t)1 << 20); /* gaps between blocks of sanitizer builds */
+        /* Address space: groups of other lengths may lie less well, and sanitizer builds have gaps. */
+        params.step_bytes = plan.step_bytes + plan.step_bytes / 4 + ((size_t)1 << 20);
+        if (t->config->run.memory_mib) {
+            t->config->run.recompute = false;
+            t->config->run.recompute_blocks = plan.recompute_blocks;
+        }
     }
     VLM_TRY(vlmoe_context_create(&params, &t->ctx, &t->error));
+    if (!strcmp(t->config->optim.moments, "bf16")) t->ctx->moment_dtype = VLMOE_BF16;
+    t->ctx->backend->reserve(t->ctx->device,
+                             plan.scratch_bytes + plan.scratch_bytes / 16 + (1 << 18));
     vlmoe_status st = vlm_defer_open(t->ctx, plan.defer_bytes);
     return st ? vlm_fail(&t->error, st, "run.defer_mib: %s", vlmoe_context_error(t->ctx))
               : VLMOE_OK;

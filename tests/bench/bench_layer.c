@@ -25,10 +25,10 @@ static vlmoe_status read_options(int argc, char **argv, layer_bench *b, vlmoe_er
         const char *name;
         const char **text;
         int64_t *number;
-    } options[] = {{"--dtype", &b->dtype, NULL},     {"--routing", &b->routing, NULL},
-                   {"--tokens", NULL, &b->tokens},   {"--width", NULL, &b->width},
-                   {"--hidden", NULL, &b->hidden},   {"--experts", NULL, &b->experts},
-                   {"--k", NULL, &b->k},             {"--threads", NULL, &b->threads}};
+    } options[] = {{"--dtype", &b->dtype, NULL},   {"--routing", &b->routing, NULL},
+                   {"--tokens", NULL, &b->tokens}, {"--width", NULL, &b->width},
+                   {"--hidden", NULL, &b->hidden}, {"--experts", NULL, &b->experts},
+                   {"--k", NULL, &b->k},           {"--threads", NULL, &b->threads}};
     for (int i = 1; i < argc; i += 2) {
         int j = 0;
         while (j < VLM_COUNT(options) && strcmp(argv[i], options[j].name) != 0) j++;

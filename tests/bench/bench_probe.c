@@ -12,7 +12,8 @@
 #include "shared_bench.h"
 
 static const char NAME[] = "bench_probe";
-static const double SHORTEST = 0.05; /* seconds of one measurement: long beside a timer and a context switch */
+static const double SHORTEST =
+    0.05; /* seconds of one measurement: long beside a timer and a context switch */
 
 /* ---- registers ---- */
 
@@ -32,10 +33,12 @@ __attribute__((target("avx512f"))) static double fma_512(int64_t rounds, float *
     return CHAINS * 16 * 2.0;
 }
 
-__attribute__((target("avx512f,avx512bf16"))) static double dot_bf16_512(int64_t rounds, float *sink)
+__attribute__((target("avx512f,avx512bf16"))) static double dot_bf16_512(int64_t rounds,
+                                                                         float *sink)
 {
     __m512 c[CHAINS];
-    __m512bh a = (__m512bh)_mm512_set1_epi32(0x00010001), b = (__m512bh)_mm512_set1_epi32(0x3f803f80);
+    __m512bh a = (__m512bh)_mm512_set1_epi32(0x00010001),
+             b = (__m512bh)_mm512_set1_epi32(0x3f803f80);
     for (int i = 0; i < CHAINS; i++) c[i] = _mm512_set1_ps((float)i);
     for (int64_t r = 0; r < rounds; r++)
 #pragma GCC unroll 12
@@ -173,12 +176,14 @@ static bool product_make(product *p, int64_t n, dnnl_data_type_t type)
     dnnl_memory_desc_init_by_tag(&any, 2, dims, type, dnnl_format_tag_any);
     dnnl_memory_desc_init_by_tag(&out, 2, dims, type, dnnl_ab);
     if (dnnl_matmul_desc_init(&desc, &any, &any, NULL, &out) != dnnl_success) return false;
-    if (dnnl_primitive_desc_create(&chosen, &desc, NULL, p->engine, NULL) != dnnl_success) return false;
+    if (dnnl_primitive_desc_create(&chosen, &desc, NULL, p->engine, NULL) != dnnl_success)
+        return false;
     const dnnl_query_t queries[3] = {dnnl_query_src_md, dnnl_query_weights_md, dnnl_query_dst_md};
     bool is_good = dnnl_primitive_create(&p->primitive, chosen) == dnnl_success;
     for (int i = 0; is_good && i < 3; i++) {
         const dnnl_memory_desc_t *md = dnnl_primitive_desc_query_md(chosen, queries[i], 0);
-        is_good = dnnl_memory_create(&p->memory[i], md, p->engine, DNNL_MEMORY_ALLOCATE) == dnnl_success;
+        is_good =
+            dnnl_memory_create(&p->memory[i], md, p->engine, DNNL_MEMORY_ALLOCATE) == dnnl_success;
         void *data = NULL;
         if (is_good && dnnl_memory_get_data_handle(p->memory[i], &data) == dnnl_success)
             memset(data, 0x3c, dnnl_memory_desc_get_size(md)); /* about 0.01 in both types */
@@ -213,7 +218,8 @@ static double products(dnnl_data_type_t type)
     product p = {0};
     double best = 0.0;
     if (dnnl_engine_create(&p.engine, dnnl_cpu, 0) != dnnl_success) return 0.0;
-    if (dnnl_stream_create(&p.stream, p.engine, dnnl_stream_default_flags) != dnnl_success) return 0.0;
+    if (dnnl_stream_create(&p.stream, p.engine, dnnl_stream_default_flags) != dnnl_success)
+        return 0.0;
     for (int i = 0; i < VLM_COUNT(sizes); i++) {
         double n = (double)sizes[i];
         if (product_make(&p, sizes[i], type))

@@ -265,6 +265,8 @@ static int call_adamw(const vlmk_table *table, vlmk_env *env, void *arg, int sid
                          .v = at(p->v, side),
                          .copy = at(p->copy, side),
                          .copy_dtype = p->copy ? type_at(p->copy, side) : 0,
+                         .moment_dtype = type_at(p->m, side),
+                         .key = p->key,
                          .lr = 0.01,
                          .beta1 = 0.9,
                          .beta2 = 0.98,
@@ -299,13 +301,15 @@ static void bound_adamw(void *arg)
 TEST(compare_adamw)
 {
     for (int i = 0; i < COUNT_OF(lengths); i++)
-        for (int copies = 0; copies < 2; copies++) {
+        for (int variant = 0; variant < 4; variant++) {
+            int copies = variant % 2, moments = variant < 2 ? VLMOE_F32 : VLMOE_BF16;
             run p;
             begin(&p, "adamw", lengths[i]);
+            p.key = 0x123456789abcdef0u;
             p.grad = kit_real(&p.kit, "grad", p.n, VLMOE_F32, 1.0);
             p.param = kit_updated(kit_real(&p.kit, "param", p.n, VLMOE_F32, 1.0), 0);
-            p.m = kit_real(&p.kit, "m", p.n, VLMOE_F32, 0.3);
-            p.v = kit_real(&p.kit, "v", p.n, VLMOE_F32, 0.3);
+            p.m = kit_real(&p.kit, "m", p.n, moments, 0.3);
+            p.v = kit_real(&p.kit, "v", p.n, moments, 0.3);
             for (int64_t s = 0; s < p.n; s++)
                 kit_set(p.v, s, s % 9 == 8 ? 0.0 : fabs(kit_get(p.v, WANT, s)));
             for (int64_t s = 8; s < p.n; s += 18)

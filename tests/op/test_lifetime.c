@@ -64,8 +64,8 @@ static vlmoe_tensor *record(net *n, vlmoe_tape *tape)
     release(n, tape, x);
     vlmoe_tensor *narrow = vlmoe_cast(tape, sum, ct);
     if (narrow != sum) release(n, tape, sum);
-    vlmoe_tensor *logits = vlmoe_cast(
-        tape, vlmoe_linear_no_bias(tape, narrow, n->head, VLMOE_ACT_NONE), VLMOE_F32);
+    vlmoe_tensor *logits =
+        vlmoe_cast(tape, vlmoe_linear_no_bias(tape, narrow, n->head, VLMOE_ACT_NONE), VLMOE_F32);
     release(n, tape, narrow);
     vlmoe_loss_add(tape, vlmoe_cross_entropy(tape, logits, target), 1.0);
     release(n, tape, logits);

@@ -201,6 +201,38 @@ TEST(adamw_changes_nothing_when_a_gradient_is_not_finite)
     vlmoe_context_destroy(t.ctx);
 }
 
+/* Fifty steps against a gradient that pulls towards zero. A bf16 moment is off by at most 2^-7 of itself a step, with mean zero: over
+ * 1 / (1 - beta1) = 10 steps of memory the step's size is off by less than 2^-7 sqrt(10) for m, half of that times sqrt(50) for v over
+ * as many steps as there are. So the way of 50 steps of at most lr each is off by less than 50 lr 2^-7 (3.2 + 3.6), mean zero or not. */
+TEST(moments_of_bf16_go_the_way_of_f32_within_their_rounding)
+{
+    double end[2];
+    for (int k = 0; k < 2; k++) {
+        vlmoe_context *ctx = test_op_context("cpu", VLMOE_F32, 1);
+        vlmoe_tensor *t =
+            add(ctx, (vlm_param){.name = "t", .init_value = 1.0, .trained = true, .lr_scale = 1.0},
+                DIMS(512));
+        float x[512], sum = 0.0f;
+        if (k) ctx->moment_dtype = VLMOE_BF16;
+        CHECK_STATUS(vlm_ctx_init_params(ctx), VLMOE_OK);
+        for (int64_t step = 1; step <= 50; step++) {
+            vlm_adamw_opts opts = plain;
+            opts.lr = 0.01;
+            opts.weight_decay = 0.0;
+            opts.clip = 0.0;
+            CHECK_STATUS(vlmoe_tensor_read(t, x, sizeof x), VLMOE_OK);
+            memcpy(t->param->grad, x, sizeof x);
+            CHECK_STATUS(vlm_adamw_apply(ctx, &opts, step, NULL), VLMOE_OK);
+        }
+        CHECK_STATUS(vlmoe_tensor_read(t, x, sizeof x), VLMOE_OK);
+        for (int i = 0; i < 512; i++) sum += x[i];
+        end[k] = (double)sum / 512.0;
+        vlmoe_context_destroy(ctx);
+    }
+    CHECK(end[0] < 0.7 && end[0] != end[1]);
+    CHECK_CLOSE(end[1], end[0], 50 * 0.01 * 0x1p-7 * 6.8);
+}
+
 TEST(a_frozen_subtree_records_nothing)
 {
     vlmoe_context *ctx = test_op_context("ref", VLMOE_F64, 1);

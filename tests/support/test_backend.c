@@ -93,6 +93,11 @@ static size_t ref_scratch_peak(vlm_device *dev)
     return 0;
 }
 
+static void ref_reserve(vlm_device *dev, size_t scratch_bytes)
+{
+    (void)dev, (void)scratch_bytes;
+}
+
 const vlm_backend *test_ref_backend(void)
 {
     static const vlm_backend backend = {.abi = VLM_BACKEND_ABI,
@@ -113,6 +118,8 @@ const vlm_backend *test_ref_backend(void)
                                         .kernels = ref_kernels,
                                         .describe = ref_describe,
                                         .flops = ref_flops,
-                                        .scratch_peak = ref_scratch_peak};
+                                        .scratch_peak = ref_scratch_peak,
+                                        .products_bytes = ref_scratch_peak,
+                                        .reserve = ref_reserve};
     return &backend;
 }

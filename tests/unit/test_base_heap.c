@@ -35,7 +35,8 @@ TEST(what_is_given_back_is_taken_again_by_best_fit)
     size_t peak = f.heap.peak;
     vlm_heap_give(&f.heap, block[0]);
     vlm_heap_give(&f.heap, block[2]);
-    CHECK(vlm_heap_take(&f.heap, 1900) == block[2]); /* the smaller hole, though the other is lower */
+    CHECK(vlm_heap_take(&f.heap, 1900) ==
+          block[2]); /* the smaller hole, though the other is lower */
     CHECK(vlm_heap_take(&f.heap, 1900) == block[0]);
     CHECK_INT(f.heap.peak, peak);
     vlm_heap_reset(&f.heap);

@@ -172,6 +172,16 @@ static size_t cpu_scratch_peak(vlm_device *dev)
     return vlmk_cpu_scratch_bytes(dev->state);
 }
 
+static size_t cpu_products_bytes(vlm_device *dev)
+{
+    return (size_t)vlmk_cpu_products_made(dev->state) * VLMK_CPU_PRODUCT_BYTES;
+}
+
+static void cpu_reserve(vlm_device *dev, size_t scratch_bytes)
+{
+    vlmk_cpu_scratch_reserve(dev->state, scratch_bytes);
+}
+
 const vlm_backend vlm_backend_cpu = {
     .abi = VLM_BACKEND_ABI,
     .name = "cpu",
@@ -192,4 +202,6 @@ const vlm_backend vlm_backend_cpu = {
     .describe = cpu_describe,
     .flops = cpu_flops,
     .scratch_peak = cpu_scratch_peak,
+    .products_bytes = cpu_products_bytes,
+    .reserve = cpu_reserve,
 };
