@@ -133,7 +133,7 @@ class Run:
         begin = time.monotonic()
         while True:
             for name, program, command in turns:
-                self.take(name, program, command, 1 if program.resident else 2)
+                self.take(name, program, command, 1 if program.resident else 3)
             fewest = min(self.n_good(name) for name, _, _ in turns)
             seen = min(len(self.samples[name]) for name, _, _ in turns)
             if seen >= 2 and (fewest >= rounds or time.monotonic() - begin > longest_seconds):

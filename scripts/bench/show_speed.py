@@ -24,14 +24,16 @@ class Case:
     def __init__(self, args, config, dtype):
         self.args, self.config, self.dtype = args, config, dtype
         self.keys = ["--config", config, f"run.dtype={dtype}", *args.settings]
-        # Parameters, gradients and two moments of f32 on both sides, and as much again for activations and temporaries of a large model.
-        self.is_large = 2 * 24 * self.parameters() > interleave.available_bytes()
+        # PyTorch takes about what we take; where all do not fit side by side, each is started for its turn.
+        self.is_large = 1.25 * self.bytes_needed() * (1 + len(args.python)) > interleave.available_bytes()
         self.name = f"{Path(config).stem} {dtype}"
 
-    def parameters(self):
+    def bytes_needed(self):
+        """By our dry run."""
         words = [] if any("model.words" in text for text in self.args.settings) else ["model.words=4004"]
         command = [f"{self.args.build}/vlmoe-train", *self.keys, *words, "--dry-run"]
-        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[1].rstrip(","))
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return 2 ** 20 * next(float(line.split()[1]) for line in text.splitlines() if line.split()[:1] == ["together"])
 
     def ours(self, label="libvlmoe", more=()):
         command = [f"{self.args.build}/tests/bench/bench_step", *self.keys, *more, "--routing", self.args.routing]
