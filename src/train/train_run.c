@@ -78,12 +78,14 @@ static vlmoe_status record_line(run *r, const char *kind, const vlmoe_step_repor
                                 const vlm_tally *tally, vlmoe_error *error)
 {
     vlm_text *line = &r->line;
-    vlm_text_clear(line, 2 * line->bytes); /* numbers grow longer in the course of a run */
+    vlm_text_clear(line, 0);
     vlm_metrics_line(kind, report, tally, line);
     bool is_written = !line->failed &&
                       fwrite(line->data, 1, line->bytes, r->metrics) == line->bytes &&
                       !fflush(r->metrics);
     if (!is_written) return vlm_fail_errno(error, "write", r->metrics_path);
+    vlm_text_clear(line,
+                   2 * line->bytes); /* room now, as numbers grow longer in the course of a run */
     if (r->hooks->progress) r->hooks->progress(r->hooks->user, kind, report, tally);
     return VLMOE_OK;
 }

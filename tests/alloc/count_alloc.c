@@ -1,6 +1,6 @@
 /* Preloaded into a run by scripts/show/memory: counts calls that ask for memory, by thread, and
- * adds a line to the file that COUNT_ALLOC names whenever the first thread flushes a file of its
- * own, as it does after each step's record. Threads that run matrix products, and the first, are
+ * adds a line to the file that COUNT_ALLOC names whenever the first thread flushes a file, as it
+ * does after each step's record and each line it prints. Threads that run matrix products, and the first, are
  * the training's; others prepare data. What oneDNN takes inside a product is counted apart, with
  * what it gives back there. Needs glibc; no part of the product. */
 #define _GNU_SOURCE
@@ -133,7 +133,8 @@ static void report(void)
 int fflush(FILE *file)
 {
     static int (*real)(FILE *);
-    if (!real) real = (int (*)(FILE *))dlsym(RTLD_NEXT, "fflush"); /* asks for memory, before the count */
-    if (file && file != stdout && file != stderr && own()->is_first) report();
+    if (!real)
+        real = (int (*)(FILE *))dlsym(RTLD_NEXT, "fflush"); /* asks for memory, before the count */
+    if (file && file != stderr && own()->is_first) report();
     return real(file);
 }
