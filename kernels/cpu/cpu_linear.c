@@ -118,7 +118,7 @@ VLMK_INLINE void finish_row(const product_job *job, result_row row, const int ac
         vf v = vf_load(row.sum + c, VLMOE_F32, n);                                                 \
         if (row.bias) v += vf_load(row.bias + c, VLMOE_F32, n);                                    \
         if (act != VLMK_ACT_NONE && job->pre) store_at(job->pre, job->dtype, row.place + c, n, v); \
-        if (act == VLMK_ACT_GELU) v = vf_gelu(v);                                                  \
+        if (act == VLMK_ACT_GELU) v = vf_gelu_as(v, y_dtype);                                      \
         if (act == VLMK_ACT_TANH) v = vf_tanh(v);                                                  \
         if (act == VLMK_ACT_NONE && job->accumulate)                                               \
             v += load_at(job->y, y_dtype, row.place + c, n);                                       \
