@@ -36,12 +36,12 @@ VLMK_INLINE int64_t words_of(int dtype, int64_t k)
     return dtype == VLMOE_BF16 ? k / 2 : k;
 }
 
-/* Weights of an expert come from memory in short pieces of many rows, where hardware prefetching
- * does little. The address may lie past the end: a prefetch never faults. */
-enum { ROWS_AHEAD = 16, BYTES_AHEAD = 512 };
-VLMK_INLINE void fetch_ahead(const void *address, int64_t bytes)
+/* Weights of an expert come from memory, where hardware prefetching does little for many short
+ * streams. The address may lie past the end: a prefetch never faults. */
+enum { ROWS_AHEAD = 16, LINE = 64, BYTES_AHEAD = 512, STRIP_AHEAD = 64 << 10 };
+VLMK_INLINE void fetch(const void *base, int64_t bytes)
 {
-    __builtin_prefetch((const void *)((uintptr_t)address + (uintptr_t)bytes));
+    __builtin_prefetch((const void *)((uintptr_t)base + (uintptr_t)bytes), 0, 2);
 }
 
 /* Where word row w, column j of packed b stands. */
@@ -51,17 +51,24 @@ VLMK_INLINE uint32_t *packed_word(const vlmk_cpu_pack *p, int64_t w, int64_t j)
     return (uint32_t *)p->dst + (j / p->block) * p->block * rows + w * p->block + j % p->block;
 }
 
-/* VL columns of b (rows of src) from j, all k. */
+/* VL columns of b (rows of src) from j, all k. What comes next is fetched meanwhile, as many lines a
+ * turn as rows: of short rows the next VL, which are one run of memory; else each row's own. */
 VLMK_INLINE void rows_strip(const vlmk_cpu_pack *p, const int src_dtype, const int dst_dtype,
                             int64_t j)
 {
     int64_t rows = words_of(dst_dtype, p->k_pad);
+    const void *strip = at(p->src, src_dtype, j * p->ld);
+    int64_t row_bytes = p->ld * (int64_t)dtype_bytes(src_dtype), next = VL * row_bytes;
+    int is_short = next <= STRIP_AHEAD;
+    int64_t full = j + VL <= p->n ? p->k / (dst_dtype == VLMOE_BF16 ? 2 * VL : VL) * VL : 0;
     for (int64_t w = 0; w < rows; w += VL) {
         vu square[VL];
         for (int r = 0; r < VL; r++) {
-            const void *row = at(p->src, src_dtype, (j + r) * p->ld);
-            if (j + r < p->n) fetch_ahead(row, w * 4 + BYTES_AHEAD);
-            if (j + r >= p->n) square[r] = (vu){0};
+            const void *row = at(strip, src_dtype, r * p->ld);
+            fetch(strip, is_short ? next + (w + r) * VL * 4 : r * row_bytes + w * 4 + BYTES_AHEAD);
+            if (w < full && dst_dtype == src_dtype)
+                memcpy(&square[r], (const char *)row + w * 4, sizeof square[r]);
+            else if (j + r >= p->n) square[r] = (vu){0};
             else if (dst_dtype == VLMOE_BF16) square[r] = words_bf16(row, 2 * w, p->k);
             else square[r] = words_f32(row, src_dtype, w, p->k);
         }
@@ -95,19 +102,41 @@ VLMK_INLINE vu column_words(const vlmk_cpu_pack *p, int64_t w, int64_t j)
     return words_f32(row, p->src_dtype, j, p->n);
 }
 
+/* Word row w of a block of columns from b. Whole vectors are loaded with no test. */
+VLMK_INLINE void columns_row(const vlmk_cpu_pack *p, const int src_dtype, const int dst_dtype,
+                             int64_t w, int64_t b)
+{
+    int64_t first = dst_dtype == VLMOE_BF16 ? 2 * w : w;
+    const void *even = row_or_null(p, first, p->k),
+               *odd = dst_dtype == VLMOE_BF16 ? row_or_null(p, first + 1, p->k) : even;
+    uint32_t *dst = packed_word(p, w, b);
+    for (int64_t j = b; j < b + p->block; j += VL, dst += VL) {
+        vu word;
+        if (!even || !odd || j + VL > p->n) word = column_words(p, w, j);
+        else if (dst_dtype == VLMOE_BF16) word = words_paired(even, odd, j, j + VL);
+        else word = words_f32(even, src_dtype, j, j + VL);
+        memcpy(dst, &word, sizeof word);
+    }
+}
+
+VLMK_INLINE void from_columns(const vlmk_cpu_pack *p, const int src_dtype, const int dst_dtype)
+{
+    int64_t per_word = dst_dtype == VLMOE_BF16 ? 2 : 1, rows = words_of(dst_dtype, p->k_pad);
+    int64_t run = p->n * (int64_t)dtype_bytes(src_dtype);
+    for (int64_t w = 0; w < rows; w++) {
+        for (int64_t r = 0; r < per_word; r++) {
+            const void *ahead = at(p->src, src_dtype, (per_word * w + r + ROWS_AHEAD) * p->ld);
+            for (int64_t i = 0; i < run; i += LINE) fetch(ahead, i);
+        }
+        for (int64_t b = 0; b < p->n_pad; b += p->block) columns_row(p, src_dtype, dst_dtype, w, b);
+    }
+}
+
 void vlmk_cpu_pack_from_columns(const vlmk_cpu_pack *p)
 {
-    int64_t rows = words_of(p->dst_dtype, p->k_pad);
-    for (int64_t w = 0; w < rows; w++)
-        for (int64_t j = 0; j < p->n_pad; j += VL) {
-            int64_t row = p->dst_dtype == VLMOE_BF16 ? 2 * w : w;
-            fetch_ahead(p->src,
-                        ((row + ROWS_AHEAD) * p->ld + j) * (int64_t)dtype_bytes(p->src_dtype));
-            if (p->dst_dtype == VLMOE_BF16)
-                fetch_ahead(p->src, ((row + 1 + ROWS_AHEAD) * p->ld + j) * 2);
-            vu word = column_words(p, w, j);
-            memcpy(packed_word(p, w, j), &word, sizeof word);
-        }
+    if (p->dst_dtype == VLMOE_BF16) from_columns(p, VLMOE_BF16, VLMOE_BF16);
+    else if (p->src_dtype == VLMOE_BF16) from_columns(p, VLMOE_BF16, VLMOE_F32);
+    else from_columns(p, VLMOE_F32, VLMOE_F32);
 }
 
 void vlmk_cpu_pack_transpose(const vlmk_cpu_pack *p)

@@ -3,8 +3,8 @@
 
 usage: peer_layer.py [--dtype f32|bf16] [--tokens T] [--width D] [--hidden F] [--experts E] [--k K] [--routing balanced|zipf|FILE]
 
-Experts as a loop: rows picked by index_select, two products, results added by index_add. With bf16 weights are bfloat16 throughout, which is
-faster than autocast: nothing is cast, gradients are bfloat16 too."""
+Experts as a loop: rows picked by index_select, two products, results added by index_add. bf16 is autocast over f32 weights, as in training: gradients
+of weights are f32, ours too. --pure makes weights and their gradients bfloat16, which moves half the memory and trains otherwise."""
 import argparse
 import json
 import os
@@ -26,11 +26,12 @@ class Layer:
     def __init__(self, args):
         self.args = args
         dtype = torch.bfloat16 if args.dtype == "bf16" else torch.float32
+        stored = dtype if args.pure else torch.float32
         T, D, hidden, E, K = args.tokens, args.width, args.hidden, args.experts, args.k
 
         def weights(width):
             shapes = ((width, D), (width,), (D, width), (D,))
-            return [(0.02 * torch.randn(shape)).to(dtype).requires_grad_() for shape in shapes]
+            return [(0.02 * torch.randn(shape)).to(stored).requires_grad_() for shape in shapes]
         self.dense_weights = weights(K * hidden)
         self.experts = [weights(hidden) for _ in range(E)]
         self.router = (0.02 * torch.randn(E, D)).requires_grad_()
@@ -60,7 +61,8 @@ class Layer:
         for w in (self.x, self.router, *self.dense_weights, *(w for expert in self.experts for w in expert)):
             w.grad = None
         begin = time.perf_counter()
-        y = self.dense() if command == "dense" else self.moe()
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.args.dtype == "bf16" and not self.args.pure):
+            y = self.dense() if command == "dense" else self.moe()
         forward = time.perf_counter()
         y.backward(self.dy)
         end = time.perf_counter()
@@ -72,6 +74,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dtype", default="f32", choices=("f32", "bf16"))
     parser.add_argument("--routing", default="balanced")
+    parser.add_argument("--pure", action="store_true")
     for name, value in (("tokens", 2048), ("width", 768), ("hidden", 3072), ("experts", 32), ("k", 1)):
         parser.add_argument("--" + name, type=int, default=value)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))

@@ -1,4 +1,4 @@
-/* Weight gradients of experts that wait for the end of a step: see autograd_defer.h. */
+/* Weight gradients of a step, written once and maybe late: see autograd_defer.h. */
 #include "autograd_defer.h"
 #include <string.h>
 #include "autograd_internal.h"
@@ -25,11 +25,10 @@ vlmoe_status vlm_defer_open(vlmoe_context *ctx, size_t bytes)
     if (vlm_defer_waiting(ctx))
         return vlm_fail(error, VLMOE_E_STATE, "gradients wait in the memory that would be changed");
     vlm_defer_close(ctx);
-    if (!bytes) return VLMOE_OK;
     vlm_deferral *d = vlm_alloc(sizeof *d);
     if (!d) return vlm_fail(error, VLMOE_E_NOMEM, "no memory for waiting gradients");
     vlmoe_status status = VLMOE_OK;
-    if (ctx->backend->has_data)
+    if (ctx->backend->has_data && bytes)
         status = ctx->backend->alloc(ctx->device, VLM_MEMORY_DEVICE, bytes, &d->memory, error);
     if (status) {
         vlm_free(d);
@@ -80,29 +79,36 @@ static vlmoe_status clear(vlmoe_context *ctx, const vlm_param *param)
                   : VLMOE_OK;
 }
 
+/* Write the parts to the accumulators, or add them to what is there. */
+static vlmoe_status add_parts(vlmoe_context *ctx, vlm_deferred *entry, int n_parts,
+                              const vlmk_dw_part *part)
+{
+    vlmk_linear_dw_args args = entry->args;
+    args.n_parts = n_parts;
+    args.part = part;
+    args.dw = entry->w->grad;
+    args.db = entry->b ? entry->b->grad : NULL;
+    args.accumulate = entry->is_set;
+    vlmoe_status status = VLM_KERNEL(ctx, linear_dw, &args);
+    if (status) vlm_fail_in(&ctx->error, "the gradient of %s", entry->w->name);
+    entry->is_set = true;
+    return status;
+}
+
 static vlmoe_status flush_one(vlmoe_context *ctx, vlm_deferred *entry)
 {
-    if (!entry->n_parts) {
-        if (!entry->is_set) {
-            VLM_TRY(clear(ctx, entry->w));
-            if (entry->b) VLM_TRY(clear(ctx, entry->b));
-        }
-    } else {
-        vlmk_linear_dw_args args = entry->args;
-        args.n_parts = entry->n_parts;
-        args.part = entry->part;
-        args.dw = entry->w->grad;
-        args.db = entry->b ? entry->b->grad : NULL;
-        args.accumulate = entry->is_set;
-        vlmoe_status status = VLM_KERNEL(ctx, linear_dw, &args);
-        if (status) {
-            vlm_fail_in(&ctx->error, "the gradient of %s", entry->w->name);
-            return status;
-        }
-    }
+    int n_parts = entry->n_parts;
     entry->n_parts = 0;
+    if (n_parts) return add_parts(ctx, entry, n_parts, entry->part);
+    if (entry->is_set) return VLMOE_OK;
     entry->is_set = true;
-    return VLMOE_OK;
+    VLM_TRY(clear(ctx, entry->w));
+    return entry->b ? clear(ctx, entry->b) : VLMOE_OK;
+}
+
+vlmoe_status vlm_defer_settle(vlmoe_context *ctx, const vlm_param *param)
+{
+    return vlm_defer_owns(ctx, param) ? flush_one(ctx, param->deferred) : VLMOE_OK;
 }
 
 vlmoe_status vlm_defer_flush(vlmoe_context *ctx)
@@ -207,33 +213,46 @@ static vlmoe_status copy_part(vlmoe_context *ctx, const vlmk_linear_dw_args *arg
     return status ? vlm_fail(&ctx->error, status, "keeping the offsets of rows failed") : VLMOE_OK;
 }
 
-static bool may_wait(const vlmoe_context *ctx, const vlm_defer_want *want)
+/* A parameter of one use: its accumulator is met by this product alone. */
+static bool is_own(const vlm_param *param)
 {
-    const vlm_param *w = want->w, *b = want->b;
-    return ctx->deferral && w && w->n_experts > 0 && w->grad && w->uses <= 1 &&
-           want->args->part->offset && (!b || (b->grad && b->uses <= 1));
+    return param && param->grad && param->uses <= 1;
+}
+
+/* Copy the part into the memory of what waits, after a flush if that is what it takes. */
+static vlmoe_status wait(vlmoe_context *ctx, const vlmk_linear_dw_args *args, vlm_deferred *entry,
+                         bool *waits)
+{
+    void *block[N_BLOCKS];
+    *waits = entry->w->n_experts > 0 && args->part->offset && is_worth_it(args);
+    if (!*waits) return VLMOE_OK;
+    *waits = take_blocks(ctx, args, block);
+    if (!*waits && vlm_defer_waiting(ctx)) {
+        VLM_TRY(vlm_defer_flush(ctx));
+        *waits = take_blocks(ctx, args, block);
+    }
+    if (!*waits) return VLMOE_OK;
+    if (!grow(entry))
+        return vlm_fail(&ctx->error, VLMOE_E_NOMEM, "no memory for the waiting gradient of %s",
+                        entry->w->name);
+    VLM_TRY(copy_part(ctx, args, block));
+    entry->part[entry->n_parts++] =
+        (vlmk_dw_part){.M = args->part->M, .offset = block[2], .x = block[0], .dy = block[1]};
+    return VLMOE_OK;
 }
 
 vlmoe_status vlm_defer_take(vlmoe_tape *tape, const vlm_defer_want *want, bool *taken)
 {
     vlmoe_context *ctx = tape->ctx;
-    void *block[N_BLOCKS];
-    *taken = false;
-    if (!may_wait(ctx, want)) return VLMOE_OK;
-    bool waits = is_worth_it(want->args);
-    if (waits && !take_blocks(ctx, want->args, block)) {
-        VLM_TRY(vlm_defer_flush(ctx));
-        waits = take_blocks(ctx, want->args, block);
-    }
-    if (!waits) /* earlier groups first; and zeros where nothing was yet */
-        return want->w->deferred ? flush_one(ctx, want->w->deferred) : VLMOE_OK;
+    bool waits;
+    *taken = ctx->deferral && is_own(want->w) && (!want->b || is_own(want->b));
+    if (!*taken) return VLMOE_OK;
     vlm_deferred *entry = entry_of(ctx, want);
-    if (!entry || !grow(entry))
+    if (!entry)
         return vlm_fail(&ctx->error, VLMOE_E_NOMEM, "no memory for the waiting gradient of %s",
                         want->w->name);
-    VLM_TRY(copy_part(ctx, want->args, block));
-    entry->part[entry->n_parts++] =
-        (vlmk_dw_part){.M = want->args->part->M, .offset = block[2], .x = block[0], .dy = block[1]};
-    *taken = true;
-    return VLMOE_OK;
+    VLM_TRY(wait(ctx, want->args, entry, &waits));
+    if (waits) return VLMOE_OK;
+    if (entry->n_parts) VLM_TRY(flush_one(ctx, entry)); /* earlier groups first */
+    return add_parts(ctx, entry, 1, want->args->part);
 }

@@ -1,5 +1,6 @@
 /* Where gradients lie. Activations: the step arena, from the first write on. Parameters: the accumulator over groups, or this tape's
  * share of it while several nodes differentiate into the same parameter, so that a share is formed whole and added once. */
+#include "autograd_defer.h"
 #include "autograd_internal.h"
 
 void vlm_count_use(const vlmoe_tape *tape, const vlmoe_tensor *t)
@@ -13,6 +14,7 @@ vlmoe_status vlm_share_flush(vlmoe_tape *tape, vlm_param *param)
 {
     if (!param->share_is_set) return VLMOE_OK;
     param->share_is_set = false;
+    VLM_TRY(vlm_defer_settle(tape->ctx, param));
     const vlmk_axpy_args args = {.n = vlm_param_elements(param),
                                  .factor = 1.0,
                                  .src = param->share,
@@ -50,7 +52,7 @@ static vlmoe_status clear(vlmoe_tape *tape, void *block, size_t bytes)
 static void *param_grad(vlmoe_tape *tape, vlm_param *param, bool whole, int *accumulate)
 {
     *accumulate = 1;
-    if (param->uses <= 1) return param->grad;
+    if (param->uses <= 1) return vlm_defer_settle(tape->ctx, param) ? NULL : param->grad;
     size_t bytes = vlmoe_tensor_bytes(&param->tensor);
     if (!param->share) param->share = take_gradient(tape, bytes, tape->replaying);
     if (!param->share) return NULL;

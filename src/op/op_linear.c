@@ -113,17 +113,30 @@ static vlmoe_status run_dw(vlmoe_tape *tape, vlmk_linear_dw_args args, int add_w
     return VLM_KERNEL(tape->ctx, linear_dw, &args);
 }
 
+/* dw and db, by the step's own bookkeeping where these are parameters of one use, else to where their gradients lie. */
+static vlmoe_status weight_gradients(vlmoe_tape *tape, const vlm_node *node,
+                                     const vlmk_linear_dw_args *args)
+{
+    vlmoe_tensor *w = node->input[1], *b = node->input[2];
+    bool b_wants = b && b->wants_grad, taken = false;
+    const vlm_defer_want want = {.w = w->param, .b = b_wants ? b->param : NULL, .args = args};
+    if (w->wants_grad && (!b_wants || b->param)) VLM_TRY(vlm_defer_take(tape, &want, &taken));
+    if (taken) return VLMOE_OK;
+    vlmk_linear_dw_args direct = *args;
+    int add_w, add_b;
+    direct.dw = vlm_grad_in(tape, w, &add_w);
+    direct.db = vlm_grad_in(tape, b, &add_b);
+    return tape->status ? tape->status : run_dw(tape, direct, add_w, add_b);
+}
+
 vlmoe_status vlm_linear_backward(vlmoe_tape *tape, vlm_node *node)
 {
     const vlm_linear_opts *opts = node->attr;
     vlmoe_tensor *x = node->input[0], *w = node->input[1];
     int64_t M = vlm_rows(x), N = vlm_cols(node->output), K = vlm_cols(x),
             G = VLM_MAX(opts->n_groups, 1);
-    int add_x, add_w, add_b;
-    vlmoe_tensor *b = node->input[2];
-    void *dw = vlm_grad_in(tape, w, &add_w), *db = vlm_grad_in(tape, b, &add_b),
-         *dx = vlm_grad_in(tape, x, &add_x);
-    void *dy = gradient_before_act(tape, node);
+    int add_x;
+    void *dx = vlm_grad_in(tape, x, &add_x), *dy = gradient_before_act(tape, node);
     if (!dy) return tape->status ? tape->status : tape->ctx->error.status;
     if (dx) {
         const vlmk_linear_dx_args args = {.dtype = x->dtype,
@@ -141,11 +154,8 @@ vlmoe_status vlm_linear_backward(vlmoe_tape *tape, vlm_node *node)
     }
     const vlmk_dw_part part = {.M = M, .offset = opts->d_offset, .x = x->data, .dy = dy};
     const vlmk_linear_dw_args args = {
-        .dtype = x->dtype, .N = N, .K = K, .G = G, .n_parts = 1, .part = &part, .dw = dw, .db = db};
-    const vlm_defer_want want = {.w = w->param, .b = db ? b->param : NULL, .args = &args};
-    bool waits = false;
-    if (dw) VLM_TRY(vlm_defer_take(tape, &want, &waits));
-    if (!waits) VLM_TRY(run_dw(tape, args, add_w, add_b));
+        .dtype = x->dtype, .N = N, .K = K, .G = G, .n_parts = 1, .part = &part};
+    VLM_TRY(weight_gradients(tape, node, &args));
     if (dy != node->output->grad) vlm_tape_give(tape, dy);
     return VLMOE_OK;
 }

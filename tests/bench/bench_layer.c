@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "autograd_defer.h"
 #include "nn.h"
 #include "shared_bench.h"
 
@@ -54,6 +55,7 @@ static vlmoe_status build(layer_bench *b, vlmoe_error *error)
     vlmoe_status st = builder.status;
     if (!st) st = vlm_ctx_build(b->ctx);
     if (!st) st = vlm_ctx_init_params(b->ctx);
+    if (!st) st = vlm_defer_open(b->ctx, 0);
     if (st) return vlm_fail(error, st, "%s", vlmoe_context_error(b->ctx));
     b->host = vlm_alloc_array((size_t)(b->tokens * b->width), sizeof *b->host);
     if (!b->host) return vlm_fail(error, VLMOE_E_NOMEM, "out of memory");
@@ -78,6 +80,8 @@ static vlmoe_tensor *activation(vlmoe_tape *tape, const layer_bench *b)
 static vlmoe_status run(layer_bench *b, bool is_moe, vlmoe_error *error)
 {
     vlmoe_tape *tape = NULL;
+    VLM_TRY(vlmoe_grad_zero(
+        b->ctx)); /* so gradients are written, as in a step of one group; the peer's are too */
     VLM_TRY(vlmoe_tape_begin(b->ctx, VLMOE_TRAIN, &tape));
     vlmoe_tensor *x = activation(tape, b), *dy = activation(tape, b);
     const int32_t set_offset[2] = {0, (int32_t)b->tokens};
