@@ -53,8 +53,13 @@ vlmoe_status vlm_param_init(vlm_param *param)
     int64_t n_blocks = param->n_experts > 0 ? param->n_experts : 1;
     int64_t count = vlm_param_elements(param) / n_blocks;
     vlmoe_status status = VLMOE_OK;
-    for (int64_t e = 0; e < n_blocks && !status; e++)
-        status = fill(param, param->init_equal ? 0 : e, e * count, count, piece);
+    int64_t n_drawn = param->init_equal ? 1 : n_blocks;
+    for (int64_t e = 0; e < n_drawn && !status; e++)
+        status = fill(param, e, e * count, count, piece);
+    size_t bytes = (size_t)count * vlm_dtype_bytes(ctx->wide);
+    for (int64_t e = n_drawn; e < n_blocks && !status; e++)
+        status = ctx->backend->copy(ctx->device, (char *)param->tensor.data + (size_t)e * bytes,
+                                    param->tensor.data, bytes);
     vlm_free(piece);
     return status ? status : vlm_param_refresh(param);
 }
