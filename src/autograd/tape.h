@@ -29,11 +29,11 @@ typedef struct vlm_node {
 typedef struct vlm_op_def {
     const char *name;
     int differentiable; /* 0: backward is INTERNAL, the reason stands in ops.def */
+    unsigned reads;     /* whose data backward reads: VLM_READS */
     vlmoe_status (*infer)(vlmoe_tape *tape, vlm_node *node);
     vlmoe_status (*forward)(vlmoe_tape *tape, vlm_node *node);
     vlmoe_status (*backward)(vlmoe_tape *tape, vlm_node *node);
     vlmoe_status (*remake)(vlmoe_tape *tape, vlm_node *node);
-    unsigned reads;
 } vlm_op_def;
 
 typedef struct vlm_loss_term {

@@ -42,7 +42,7 @@ void vlm_report_pictures(vlm_text *out, const vlm_report *r, vlmoe_error *error)
 void vlm_report_hidden(vlm_text *out, const vlm_report_example *e, const char *class)
 {
     vlm_text_put(out, "<path class=\"%s\" d=\"", class);
-    for (int64_t p = 0; p < e->grid * e->grid; p++)
+    for (int64_t p = 0; e->hidden && p < e->grid * e->grid; p++)
         if (e->hidden[p])
             vlm_text_put(out, "M%lld %lldh1v1h-1z", (long long)(p % e->grid),
                          (long long)(p / e->grid));

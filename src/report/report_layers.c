@@ -212,7 +212,7 @@ static vlmoe_status put_panel(vlm_text *out, const vlm_report *r, int i, vlmoe_e
              "<span>hatched: dropped; dashed: an even share</span></figcaption>\n");
     put_loads(out, layer->E, layer->expert_load, layer->expert_served);
     vlm_text_put(out, "</figure>\n");
-    if (course) {
+    if (course && r->metrics) {
         vlm_text_put(out, "<figure class=\"card\"><figcaption><b>Load over the run</b> "
                           "<span>strongest: three times "
                           "an even share, or more</span></figcaption>\n");

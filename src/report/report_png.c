@@ -6,6 +6,10 @@
 #define STBI_WRITE_NO_STDIO
 #define STB_IMAGE_WRITE_STATIC
 #define STB_IMAGE_WRITE_IMPLEMENTATION
+/* One more byte: a picture of no width asks for none. */
+#define STBIW_MALLOC(bytes)        malloc((size_t)(bytes) + 1)
+#define STBIW_REALLOC(from, bytes) realloc(from, bytes)
+#define STBIW_FREE(from)           free(from)
 #pragma GCC diagnostic ignored "-Wunused-function"
 #pragma GCC diagnostic ignored "-Wunused-variable"
 #include <stb/stb_image_write.h>

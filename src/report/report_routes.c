@@ -36,7 +36,8 @@ static void put_dropped(vlm_text *out, const vlm_report_example *e, const vlm_re
     vlm_text paths = {0};
     for (int64_t p = 0; p < e->grid * e->grid; p++) {
         if (!is_dropped(&route[1 + p])) continue;
-        double x = (double)(p % e->grid), y = (double)(p / e->grid);
+        int64_t column = p % e->grid, row = p / e->grid;
+        double x = (double)column, y = (double)row;
         vlm_text_put(&paths, "M%.2f %.2fl.4 .4m0-.4l-.4 .4", x + 0.45, y + 0.45);
     }
     if (paths.data) {
@@ -51,7 +52,8 @@ static void put_chips(vlm_text *out, const vlm_report_example *e, const vlm_repo
     double scale = e->grid > WIDE_GRID ? 1.5 : 1.0; /* many patches are drawn smaller */
     for (int64_t p = 0; p < e->grid * e->grid; p++) {
         const vlm_report_route *r = &route[1 + p];
-        double x = (double)(p % e->grid) + 0.05, y = (double)(p / e->grid) + 0.05;
+        int64_t column = p % e->grid, row = p / e->grid;
+        double x = (double)column + 0.05, y = (double)row + 0.05;
         double width = scale * (r->expert > 99 ? 0.52 : r->expert > 9 ? 0.42 : 0.3);
         vlm_text_put(
             out,

@@ -86,6 +86,7 @@ static void dry_linear_dw(vlm_device *dev, const vlmk_linear_dw_args *args)
     int32_t offset[MOST_GROUPS + 1];
     vlmk_dw_part part[VLM_META_PARTS];
     vlmk_linear_dw_args a = *args;
+    if (a.n_parts < 1) return;
     a.n_parts = VLM_MIN(a.n_parts, VLM_META_PARTS);
     a.part = part;
     for (int64_t i = 0; i < a.n_parts; i++) {
@@ -93,7 +94,7 @@ static void dry_linear_dw(vlm_device *dev, const vlmk_linear_dw_args *args)
         part[i].offset =
             even_offsets(part[0].M, a.G, offset); /* parts are groups of one size here */
     }
-    if (!a.n_parts || (a.G > 1 && !part[0].offset)) return;
+    if (a.G > 1 && !part[0].offset) return;
     (void)dev->cpu_kernels->linear_dw(&dev->cpu_env, &a);
     vlmk_cpu_call_done(&dev->cpu_env);
 }
