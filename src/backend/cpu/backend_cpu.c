@@ -8,12 +8,6 @@
 #include "backend_devices.h"
 #include "base_team.h"
 #include "cpu.h"
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/asan_interface.h>
-#define FRESH(start, bytes) ASAN_UNPOISON_MEMORY_REGION(start, bytes)
-#else
-#define FRESH(start, bytes) ((void)(start), (void)(bytes))
-#endif
 
 struct vlm_device {
     vlm_team *team;
@@ -88,7 +82,6 @@ static void *map_large(size_t bytes)
     char *start = mmap(NULL, total, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (start == MAP_FAILED) return NULL;
-    FRESH(start, total); /* these addresses may have been another owner's, fences and all */
     if (bytes >= HUGE_BYTES)
         (void)madvise(start, total,
                       MADV_HUGEPAGE); /* fewer page faults; a refusal costs only speed */
