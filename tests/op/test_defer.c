@@ -15,7 +15,8 @@ static const int32_t offset[GROUPS][E + 1] = {
 
 typedef struct net {
     vlmoe_context *ctx;
-    vlmoe_tensor *w, *b, *dense, *tied, *idle; /* tied has two uses; idle is used by the first group of the first step alone */
+    vlmoe_tensor *w, *b, *dense, *tied,
+        *idle; /* tied has two uses; idle is used by the first group of the first step alone */
 } net;
 
 typedef struct gradients {

@@ -1,0 +1,14 @@
+/* Memory by arena on the screen. */
+#ifndef VLM_CLI_MEMORY_H
+#define VLM_CLI_MEMORY_H
+
+#include "train_plan.h"
+
+/* A line an arena in MiB, and all together; planned or held. */
+void vlm_cli_show_memory(const char *title, const vlm_plan *plan, const vlmoe_config *config);
+/* The most pages that this process ever held. */
+void vlm_cli_show_peak(void);
+/* Plan a config, print its sizes and work; an exit code. */
+int vlm_cli_dry_run(const char *tool, const vlmoe_config *config);
+
+#endif
