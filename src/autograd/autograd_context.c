@@ -88,6 +88,15 @@ vlmoe_status vlmoe_context_create(const vlmoe_context_params *params, vlmoe_cont
     return vlm_ctx_create_on(backend, params, out, error);
 }
 
+vlmoe_status vlm_ctx_join(vlmoe_context *ctx, const vlm_ranks *ranks)
+{
+    if (ctx->built)
+        return vlm_fail(vlm_ctx_error(ctx), VLMOE_E_STATE,
+                        "ranks join before there are parameters in memory");
+    ctx->ranks = ranks && ranks->size > 1 ? ranks : NULL;
+    return VLMOE_OK;
+}
+
 vlmoe_status vlm_ctx_watch(vlmoe_context *ctx, vlm_spans *spans)
 {
     vlmoe_error *error = vlm_ctx_error(ctx);

@@ -6,6 +6,7 @@
 #include "base_arena.h"
 #include "base_heap.h"
 #include "base_spans.h"
+#include "comm_ranks.h"
 #include "tensor.h"
 #include "vlmoe/context.h"
 
@@ -65,6 +66,7 @@ struct vlmoe_context {
     char *host;              /* host arena for nodes and tensors of a recording */
     vlm_arena host_arena;
     vlm_spans *spans;        /* of a profile; NULL = not measured */
+    const vlm_ranks *ranks;  /* this context is one rank's; borrowed; NULL = there is one */
 };
 
 /* One kernel call: VLM_KERNEL(ctx, layer_norm_fwd, &args). A failure is written to ctx->error with the kernel's name. */
@@ -74,6 +76,8 @@ vlmoe_status vlm_kernel_done(vlmoe_context *ctx, int code, const char *name);
 /* Where a call on ctx that starts now leaves its reason: cleared, unless an open recording has failed and its text must stay. */
 vlmoe_error *vlm_ctx_error(vlmoe_context *ctx);
 
+/* This context is one of several ranks (which must outlive it), from here on.  Errors: STATE (slabs exist already). */
+vlmoe_status vlm_ctx_join(vlmoe_context *ctx, const vlm_ranks *ranks);
 /* A new parameter; spec's name (copied), role, n_experts, trained, decays, lr_scale, init_*, init_equal, has_copy are taken.
  * Errors: ARG (name taken), SHAPE, STATE (already built), NOMEM. */
 vlmoe_status vlm_param_add(vlmoe_context *ctx, const vlm_param *spec, int rank, const int64_t *dim, vlmoe_tensor **out);
