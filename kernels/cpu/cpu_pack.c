@@ -63,18 +63,21 @@ VLMK_INLINE void rows_strip(const vlmk_cpu_pack *p, const int src_dtype, const i
     int64_t full = j + VL <= p->n ? p->k / (dst_dtype == VLMOE_BF16 ? 2 * VL : VL) * VL : 0;
     for (int64_t w = 0; w < rows; w += VL) {
         vu square[VL];
+#pragma GCC unroll 16
         for (int r = 0; r < VL; r++) {
             const void *row = at(strip, src_dtype, r * p->ld);
             fetch(strip, is_short ? next + (w + r) * VL * 4 : r * row_bytes + w * 4 + BYTES_AHEAD);
             if (w < full && dst_dtype == src_dtype)
-                memcpy(&square[r], (const char *)row + w * 4, sizeof square[r]);
+                square[r] = (vu)load_f32((const float *)row + w); /* words, of either type */
             else if (j + r >= p->n) square[r] = (vu){0};
             else if (dst_dtype == VLMOE_BF16) square[r] = words_bf16(row, 2 * w, p->k);
             else square[r] = words_f32(row, src_dtype, w, p->k);
         }
         vu_transpose(square);
         uint32_t *dst = packed_word(p, w, j);
-        for (int r = 0; r < VL; r++) memcpy(dst + r * p->block, &square[r], sizeof square[r]);
+#pragma GCC unroll 16
+        for (int r = 0; r < VL; r++)
+            store_f32((float *)(void *)(dst + r * p->block), (vf)square[r]);
     }
 }
 
@@ -139,20 +142,52 @@ void vlmk_cpu_pack_from_columns(const vlmk_cpu_pack *p)
     else from_columns(p, VLMOE_F32, VLMOE_F32);
 }
 
-void vlmk_cpu_pack_transpose(const vlmk_cpu_pack *p)
+/* A square of src, word rows from w, columns from j, with nothing missing; the square below it is fetched meanwhile. */
+VLMK_INLINE void load_square(const vlmk_cpu_pack *p, const int src_dtype, const int dst_dtype,
+                             int64_t w, int64_t j, vu square[VL])
 {
-    int64_t rows = words_of(p->dst_dtype, p->k_pad);
-    for (int64_t j = 0; j < p->n; j += VL) {
-        int64_t columns = p->n - j < VL ? p->n - j : VL;
-        for (int64_t w = 0; w < rows; w += VL) {
+    int64_t per_word = dst_dtype == VLMOE_BF16 ? 2 : 1;
+#pragma GCC unroll 16
+    for (int64_t r = 0; r < VL; r++) {
+        const void *row = at(p->src, src_dtype, per_word * (w + r) * p->ld + j);
+        const void *next = at(row, src_dtype, p->ld);
+        int64_t below = per_word * VL * p->ld * (int64_t)dtype_bytes(src_dtype);
+        fetch(row, below);
+        if (dst_dtype == VLMOE_BF16) fetch(next, below);
+        square[r] = dst_dtype == VLMOE_BF16 ? words_paired(row, next, 0, VL)
+                                            : words_f32(row, src_dtype, 0, VL);
+    }
+}
+
+/* Squares of a few word rows before the next: src is read in runs, and each line of dst is written whole. */
+VLMK_INLINE void transpose(const vlmk_cpu_pack *p, const int src_dtype, const int dst_dtype)
+{
+    int64_t rows = words_of(dst_dtype, p->k_pad), full = words_of(dst_dtype, p->k);
+    for (int64_t w = 0; w < rows; w += VL) {
+        for (int64_t j = 0; j < p->n; j += VL) {
             vu square[VL];
-            for (int r = 0; r < VL; r++) square[r] = column_words(p, w + r, j);
+            int64_t columns = p->n - j < VL ? p->n - j : VL, words = rows - w < VL ? rows - w : VL;
+            uint32_t *dst = (uint32_t *)p->dst + j * rows + w;
+            if (columns == VL && w + VL <= full) load_square(p, src_dtype, dst_dtype, w, j, square);
+            else
+                for (int r = 0; r < VL; r++) square[r] = column_words(p, w + r, j);
             vu_transpose(square);
-            int64_t words = rows - w < VL ? rows - w : VL;
-            for (int64_t r = 0; r < columns; r++)
-                memcpy((uint32_t *)p->dst + (j + r) * rows + w, &square[r], (size_t)words * 4);
+            if (words == VL && columns == VL) /* of known size: else copied word by word */
+#pragma GCC unroll 16
+                for (int r = 0; r < VL; r++)
+                    store_f32((float *)(void *)(dst + r * rows), (vf)square[r]);
+            else
+                for (int64_t r = 0; r < columns; r++)
+                    memcpy(dst + r * rows, &square[r], (size_t)words * 4);
         }
     }
+}
+
+void vlmk_cpu_pack_transpose(const vlmk_cpu_pack *p)
+{
+    if (p->dst_dtype == VLMOE_BF16) transpose(p, VLMOE_BF16, VLMOE_BF16);
+    else if (p->src_dtype == VLMOE_BF16) transpose(p, VLMOE_BF16, VLMOE_F32);
+    else transpose(p, VLMOE_F32, VLMOE_F32);
 }
 
 void vlmk_cpu_pack_copy(const vlmk_cpu_pack *p)
