@@ -79,10 +79,12 @@ typedef struct vlmk_linear_dx_args {
     int accumulate;
 } vlmk_linear_dx_args;
 
-/* Rows that met the weights together. */
+/* Rows that met the weights together: of group g offset[g stride] .. offset[g stride + 1]-1, so that one matrix, its rows ordered by
+ * (group, part), serves as several parts: part p with offset + p and the number of parts as stride. */
 typedef struct vlmk_dw_part {
     int64_t M;
-    const int32_t *offset; /* [G + 1] */
+    int64_t stride;        /* 0 = 1 */
+    const int32_t *offset; /* [(G - 1) stride + 2] */
     const void *x;         /* [M, K] */
     const void *dy;        /* [M, N] */
 } vlmk_dw_part;
@@ -434,6 +436,22 @@ typedef struct vlmk_dispatch_bwd_args {
     void *dx;            /* [T, cols] */
     int accumulate;
 } vlmk_dispatch_bwd_args;
+
+/* Rows of E experts that come from R sources, and two orders of them.
+ *   arrival  source by source; of a source its runs by expert, each directly after the one before (slots = 0), or each in `slots` places,
+ *            of which a run takes the first
+ *   expert   expert by expert; of an expert its runs by source. Without gaps
+ * A run has bound[s (E + 1) + e + 1] - bound[s (E + 1) + e] rows, at most `slots` unless that is 0; a source's first bound need not be 0. */
+typedef struct vlmk_exchange_plan_args {
+    int64_t R, E, slots;
+    int64_t n_arrival;      /* places in arrival order */
+    int64_t n_expert;       /* places in expert order, of which the rows take the first; not fewer than rows */
+    const int32_t *bound;   /* [R, E + 1] */
+    int32_t *run_offset;    /* [E R + 1] in expert order: the run of expert e from source s is run_offset[e R + s] .. run_offset[e R + s + 1]-1 */
+    int32_t *expert_offset; /* [E + 1]: rows of expert e are expert_offset[e] .. expert_offset[e + 1]-1 */
+    int32_t *arrival;       /* [n_expert]: arrival place of each row of expert order; -1 past the last */
+    int32_t *place;         /* [n_arrival]: place in expert order of each arrival place; -1 where nothing arrived */
+} vlmk_exchange_plan_args;
 
 /* AdamW (Loshchilov and Hutter 2019), as PyTorch computes it: p *= 1 - lr * decay; m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2;
  * p -= lr / correction1 * m / (sqrt(v) / sqrt(correction2) + eps), with g = grad_scale * grad and correction_i = 1 - b_i^step.

@@ -50,13 +50,17 @@ int VLMK_CPU(has_bf16_products)(vlmk_env *env)
 #endif
 }
 
+static int64_t stride_of(const vlmk_dw_part *p)
+{
+    return p->stride ? p->stride : 1;
+}
 static int64_t group_first(const vlmk_dw_part *p, int64_t g)
 {
-    return p->offset ? p->offset[g] : 0;
+    return p->offset ? p->offset[g * stride_of(p)] : 0;
 }
 static int64_t group_end(const vlmk_dw_part *p, int64_t g)
 {
-    return p->offset ? p->offset[g + 1] : p->M;
+    return p->offset ? p->offset[g * stride_of(p) + 1] : p->M;
 }
 
 /* Widths of tile t of `count` things in tiles of `part`. */
@@ -333,8 +337,10 @@ static int plan(vlmk_env *env, dw_job *job)
     const vlmk_linear_dw_args *a = job->args;
     int is_bf16 = a->dtype == VLMOE_BF16 && VLMK_CPU(has_bf16_products)(env);
     job->mm_dtype = is_bf16 ? VLMOE_BF16 : VLMOE_F32;
-    job->tile_n = a->G > 1 ? EXPERT_TILE_N : SHARED_TILE_N;
-    job->tile_k = a->G > 1 ? EXPERT_TILE_K : SHARED_TILE_K;
+    /* by what the weights are, not by how many: one expert alone gets the bits it has among others */
+    int is_experts = a->n_parts > 0 && a->part->offset;
+    job->tile_n = is_experts ? EXPERT_TILE_N : SHARED_TILE_N;
+    job->tile_k = is_experts ? EXPERT_TILE_K : SHARED_TILE_K;
     job->n_tiles_n = vlmk_cpu_ceil_div(a->N, job->tile_n);
     job->n_tiles_k = vlmk_cpu_ceil_div(a->K, job->tile_k);
     job->k_all = vlmk_cpu_round_up(a->K, PACK_N);

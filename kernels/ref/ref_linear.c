@@ -67,11 +67,22 @@ int vlmk_ref_linear_dx(vlmk_env *env, const vlmk_linear_dx_args *a)
     return VLMOE_OK;
 }
 
+/* Where a part's rows of group g begin and end. */
+static int64_t part_first(const vlmk_dw_part *part, int64_t g)
+{
+    return part->offset ? part->offset[g * (part->stride ? part->stride : 1)] : 0;
+}
+
+static int64_t part_end(const vlmk_dw_part *part, int64_t g)
+{
+    return part->offset ? part->offset[g * (part->stride ? part->stride : 1) + 1] : part->M;
+}
+
 /* Output n of group g: its row of dw and its db, of one part. */
 static void dw_row(const vlmk_linear_dw_args *a, const vlmk_dw_part *part, int64_t g, int64_t n,
                    int accumulate)
 {
-    int64_t first = group_first(part->offset, g), end = group_end(part->offset, g, part->M);
+    int64_t first = part_first(part, g), end = part_end(part, g);
     for (int64_t k = 0; a->dw && k < a->K; k++) {
         double sum = 0.0;
         for (int64_t m = first; m < end; m++)
@@ -91,7 +102,7 @@ int vlmk_ref_linear_dw(vlmk_env *env, const vlmk_linear_dw_args *a)
         for (int64_t g = 0; g < a->G; g++) {
             const vlmk_dw_part *part = &a->part[i];
             for (int64_t n = 0; n < a->N; n++) dw_row(a, part, g, n, a->accumulate || i > 0);
-            int64_t rows = group_end(part->offset, g, part->M) - group_first(part->offset, g);
+            int64_t rows = part_end(part, g) - part_first(part, g);
             if (a->dw) ref_count_flops(env, (double)rows * (double)a->N * (double)a->K);
         }
     return VLMOE_OK;

@@ -130,14 +130,14 @@ void vlm_defer_restart(vlmoe_context *ctx)
     vlm_arena_rewind(&ctx->deferral->arena, 0);
 }
 
-/* Bytes of a part's blocks, in the order x, dy, offsets. */
+/* Bytes of a matrix's blocks, in the order x, dy, offsets of all its parts. */
 enum { N_BLOCKS = 3 };
 static void block_bytes(const vlmk_linear_dw_args *args, size_t bytes[N_BLOCKS])
 {
     size_t element = vlm_dtype_bytes((vlmoe_dtype)args->dtype);
     bytes[0] = (size_t)(args->part->M * args->K) * element;
     bytes[1] = (size_t)(args->part->M * args->N) * element;
-    bytes[2] = (size_t)(args->G + 1) * sizeof(int32_t);
+    bytes[2] = (size_t)(args->G * args->n_parts + 1) * sizeof(int32_t);
 }
 
 /* Waiting costs the rows a way to memory and back; the accumulators', which it spares, must be well above. */
@@ -165,10 +165,10 @@ static vlm_deferred *entry_of(vlmoe_context *ctx, const vlm_defer_want *want)
     return entry;
 }
 
-static bool grow(vlm_deferred *entry)
+static bool grow(vlm_deferred *entry, int n_more)
 {
-    if (entry->n_parts < entry->capacity) return true;
-    int capacity = entry->capacity ? 2 * entry->capacity : 8;
+    if (entry->n_parts + n_more <= entry->capacity) return true;
+    int capacity = VLM_MAX(2 * entry->capacity, entry->n_parts + VLM_MAX(n_more, 8));
     vlmk_dw_part *part = vlm_alloc_array((size_t)capacity, sizeof *part);
     if (!part) return false;
     if (entry->n_parts) memcpy(part, entry->part, (size_t)entry->n_parts * sizeof *part);
@@ -194,7 +194,7 @@ static bool take_blocks(vlmoe_context *ctx, const vlmk_linear_dw_args *args, voi
 }
 
 /* Rows by a kernel, since it has all workers. */
-static vlmoe_status copy_part(vlmoe_context *ctx, const vlmk_linear_dw_args *args,
+static vlmoe_status copy_rows(vlmoe_context *ctx, const vlmk_linear_dw_args *args,
                               void *const block[N_BLOCKS])
 {
     const vlmk_dw_part *part = args->part;
@@ -208,7 +208,7 @@ static vlmoe_status copy_part(vlmoe_context *ctx, const vlmk_linear_dw_args *arg
                                         .dst = block[i]};
         VLM_TRY(VLM_KERNEL(ctx, convert, &copy));
     }
-    size_t bytes = (size_t)(args->G + 1) * sizeof(int32_t);
+    size_t bytes = (size_t)(args->G * args->n_parts + 1) * sizeof(int32_t);
     vlmoe_status status = ctx->backend->copy(ctx->device, block[2], part->offset, bytes);
     return status ? vlm_fail(&ctx->error, status, "keeping the offsets of rows failed") : VLMOE_OK;
 }
@@ -219,7 +219,7 @@ static bool is_own(const vlm_param *param)
     return param && param->grad && param->uses <= 1;
 }
 
-/* Copy the part into the memory of what waits, after a flush if that is what it takes. */
+/* Copy the rows and their parts into the memory of what waits, after a flush if that is what it takes. */
 static vlmoe_status wait(vlmoe_context *ctx, const vlmk_linear_dw_args *args, vlm_deferred *entry,
                          bool *waits)
 {
@@ -232,12 +232,16 @@ static vlmoe_status wait(vlmoe_context *ctx, const vlmk_linear_dw_args *args, vl
         *waits = take_blocks(ctx, args, block);
     }
     if (!*waits) return VLMOE_OK;
-    if (!grow(entry))
+    if (!grow(entry, (int)args->n_parts))
         return vlm_fail(&ctx->error, VLMOE_E_NOMEM, "no memory for the waiting gradient of %s",
                         entry->w->name);
-    VLM_TRY(copy_part(ctx, args, block));
-    entry->part[entry->n_parts++] =
-        (vlmk_dw_part){.M = args->part->M, .offset = block[2], .x = block[0], .dy = block[1]};
+    VLM_TRY(copy_rows(ctx, args, block));
+    for (int64_t i = 0; i < args->n_parts; i++)
+        entry->part[entry->n_parts++] = (vlmk_dw_part){.M = args->part->M,
+                                                       .stride = args->n_parts,
+                                                       .offset = (const int32_t *)block[2] + i,
+                                                       .x = block[0],
+                                                       .dy = block[1]};
     return VLMOE_OK;
 }
 
@@ -254,5 +258,5 @@ vlmoe_status vlm_defer_take(vlmoe_tape *tape, const vlm_defer_want *want, bool *
     VLM_TRY(wait(ctx, want->args, entry, &waits));
     if (waits) return VLMOE_OK;
     if (entry->n_parts) VLM_TRY(flush_one(ctx, entry)); /* earlier groups first */
-    return add_parts(ctx, entry, 1, want->args->part);
+    return add_parts(ctx, entry, (int)want->args->n_parts, want->args->part);
 }

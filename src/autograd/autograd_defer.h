@@ -18,12 +18,12 @@ void vlm_defer_close(vlmoe_context *ctx);
 size_t vlm_defer_waiting(const vlmoe_context *ctx);
 size_t vlm_defer_peak(const vlmoe_context *ctx); /* the most that ever waited, in bytes */
 
-/* Take over dw += dy^T x (and db) of a weight and its bias (or NULL) for one part of rows: added now, or after a copy of the part at
+/* Take over dw += dy^T x (and db) of a weight and its bias (or NULL) for the parts of one matrix of rows: added now, or after a copy of the part at
  * the next flush. Experts wait whose rows are few beside them; when there is no more room, what waits is flushed first. Not taken are
  * parameters that this recording uses more than once.  Errors: NOMEM, those of linear_dw. */
 typedef struct vlm_defer_want {
     vlm_param *w, *b;                /* b NULL: none */
-    const vlmk_linear_dw_args *args; /* its one part, type and sizes are read */
+    const vlmk_linear_dw_args *args; /* type, sizes and parts are read; several parts: p with offset + p and stride n_parts */
 } vlm_defer_want;
 vlmoe_status vlm_defer_take(vlmoe_tape *tape, const vlm_defer_want *want, bool *taken);
 /* Add all that waits to the accumulators, and clear those that nothing was added to since vlmoe_grad_zero. To be called after the last

@@ -42,7 +42,9 @@ TRAFFIC(linear_dx, N_OF(a->M, a->N) * size_of(a->dtype) +
 static double dw_rows(const vlmk_linear_dw_args *a)
 {
     int64_t rows = 0;
-    for (int64_t i = 0; i < a->n_parts; i++) rows += a->part[i].M;
+    for (int64_t i = 0; i < a->n_parts; i++)
+        rows +=
+            a->part[i].M / VLM_MAX(a->part[i].stride, 1); /* parts of one matrix share its rows */
     return (double)rows;
 }
 TRAFFIC(linear_dw, dw_rows(a) * (given(a->dw) * (double)a->K + (double)a->N) * size_of(a->dtype) +
@@ -107,6 +109,7 @@ TRAFFIC(combine_bwd, N_OF(a->T, a->cols) * (double)(2 * a->K + 1) * size_of(a->d
 TRAFFIC(dispatch_bwd,
         N_OF(a->T, a->cols) * ((double)a->K + rewritten(a->accumulate)) * size_of(a->dtype) +
             N_OF(a->T, a->K) * INDEX)
+TRAFFIC(exchange_plan, ((double)(a->n_arrival + a->n_expert) + 2.0 * N_OF(a->R, a->E + 1)) * INDEX)
 
 TRAFFIC(adamw, (double)a->n *(7.0 * w + given(a->copy) * size_of(a->copy_dtype)))
 TRAFFIC(square_sum, (double)a->n *w)

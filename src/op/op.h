@@ -22,6 +22,8 @@ vlmoe_status vlm_linear_remake(vlmoe_tape *tape, vlm_node *node); /* the activat
 extern const vlm_op_def vlm_ops[VLM_OP_COUNT];
 
 /* Linear layer, or with n_groups > 0 one product per group of rows: w [G, out, in], b [G, out] or NULL, d_offset [G + 1] as in vlmk.h.
+ * With n_parts > 1 the rows of a group are in n_parts runs one after the other (d_run_offset), and the gradients of w and b are sums
+ * over the runs, in order, as if each had been recorded by itself.
  * The weight's values are taken in x's dtype (compute copy or master). out_dtype: x's dtype or wide. Rows past d_offset[G] of the
  * result, and of the gradient of x, are left undefined: what reads them must know the routing, as combine and dispatch do. */
 typedef struct vlm_linear_opts {
@@ -29,6 +31,8 @@ typedef struct vlm_linear_opts {
     vlmoe_dtype out_dtype;
     int64_t n_groups;        /* 0 = plain, w [out, in] */
     const int32_t *d_offset; /* [G + 1], n_groups > 0 only */
+    int64_t n_parts;         /* 0 = 1 */
+    const int32_t *d_run_offset; /* [G n_parts + 1], n_parts > 1 only: run p of group g begins at d_run_offset[g n_parts + p] */
 } vlm_linear_opts;
 vlmoe_tensor *vlm_linear(vlmoe_tape *tape, vlmoe_tensor *x, vlmoe_tensor *w, vlmoe_tensor *b, const vlm_linear_opts *opts);
 

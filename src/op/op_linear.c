@@ -129,6 +129,30 @@ static vlmoe_status weight_gradients(vlmoe_tape *tape, const vlm_node *node,
     return tape->status ? tape->status : run_dw(tape, direct, add_w, add_b);
 }
 
+/* Gradients of w and b from dy: one part of rows, or the parts that opts tells. */
+static vlmoe_status linear_dw(vlmoe_tape *tape, const vlm_node *node, const void *dy)
+{
+    const vlm_linear_opts *opts = node->attr;
+    const vlmoe_tensor *x = node->input[0];
+    int64_t n_parts = VLM_MAX(opts->n_parts, 1);
+    vlmk_dw_part one = {.M = vlm_rows(x), .offset = opts->d_offset, .x = x->data, .dy = dy};
+    vlmk_dw_part *part = &one;
+    if (n_parts > 1) part = vlm_tape_host(tape, (size_t)n_parts * sizeof *part);
+    if (!part) return tape->status;
+    for (int64_t p = 0; n_parts > 1 && p < n_parts; p++) {
+        part[p] = one;
+        part[p].offset = opts->d_run_offset + p;
+        part[p].stride = n_parts;
+    }
+    const vlmk_linear_dw_args args = {.dtype = x->dtype,
+                                      .N = vlm_cols(node->output),
+                                      .K = vlm_cols(x),
+                                      .G = VLM_MAX(opts->n_groups, 1),
+                                      .n_parts = n_parts,
+                                      .part = part};
+    return weight_gradients(tape, node, &args);
+}
+
 vlmoe_status vlm_linear_backward(vlmoe_tape *tape, vlm_node *node)
 {
     const vlm_linear_opts *opts = node->attr;
@@ -152,10 +176,7 @@ vlmoe_status vlm_linear_backward(vlmoe_tape *tape, vlm_node *node)
                                           .accumulate = add_x};
         VLM_TRY(VLM_KERNEL(tape->ctx, linear_dx, &args));
     }
-    const vlmk_dw_part part = {.M = M, .offset = opts->d_offset, .x = x->data, .dy = dy};
-    const vlmk_linear_dw_args args = {
-        .dtype = x->dtype, .N = N, .K = K, .G = G, .n_parts = 1, .part = &part};
-    VLM_TRY(weight_gradients(tape, node, &args));
+    VLM_TRY(linear_dw(tape, node, dy));
     if (dy != node->output->grad) vlm_tape_give(tape, dy);
     return VLMOE_OK;
 }

@@ -372,3 +372,116 @@ TEST(compare_linear_dw_parts_are_calls_in_order)
             kit_end(&p.kit);
         }
 }
+
+/* Parts of one matrix, its rows ordered by (group, part), give what each part's rows in a matrix of their own give. */
+enum { S_N = 40, S_K = 70, S_G = 3, S_PARTS = 4, S_ROWS = 200 };
+static const int32_t strided_rows[S_G][S_PARTS] = {
+    {0, 65, 3, 0}, {0, 0, 0, 0}, {1, 0, 40, 17}}; /* empty parts, an empty group */
+
+typedef struct strided_case {
+    int32_t offset[S_G * S_PARTS + 1];
+    vlmk_dw_part strided[S_PARTS], dense[S_PARTS];
+    int32_t dense_offset[S_PARTS][S_G + 1];
+    _Alignas(64) unsigned char x[S_PARTS][S_ROWS * S_K * 8];
+    unsigned char dy[S_PARTS][S_ROWS * S_N * 8];
+} strided_case;
+
+static void make_strided(strided_case *c, const void *x, const void *dy, size_t size)
+{
+    memset(c, 0, sizeof *c);
+    for (int i = 0; i < S_G * S_PARTS; i++)
+        c->offset[i + 1] = c->offset[i] + strided_rows[i / S_PARTS][i % S_PARTS];
+    for (int p = 0; p < S_PARTS; p++) {
+        int32_t row = 0;
+        for (int g = 0; g < S_G; g++) {
+            size_t from = (size_t)c->offset[g * S_PARTS + p], to = (size_t)row,
+                   rows = (size_t)strided_rows[g][p];
+            memcpy(c->x[p] + to * S_K * size, (const char *)x + from * S_K * size,
+                   rows * S_K * size);
+            memcpy(c->dy[p] + to * S_N * size, (const char *)dy + from * S_N * size,
+                   rows * S_N * size);
+            row += strided_rows[g][p];
+            c->dense_offset[p][g + 1] = row;
+        }
+        c->strided[p] = (vlmk_dw_part){
+            .M = S_ROWS, .stride = S_PARTS, .offset = c->offset + p, .x = x, .dy = dy};
+        c->dense[p] =
+            (vlmk_dw_part){.M = row, .offset = c->dense_offset[p], .x = c->x[p], .dy = c->dy[p]};
+    }
+}
+
+static void check_strided(const vlmk_table *table, vlmk_env *env, const strided_case *c, int dtype)
+{
+    static _Alignas(64) unsigned char dw[2][S_G * S_N * S_K * 8], db[2][S_G * S_N * 8];
+    for (int accumulate = 0; accumulate < 2; accumulate++) {
+        for (int is_dense = 0; is_dense < 2; is_dense++) {
+            vlmk_linear_dw_args a = {.dtype = dtype,
+                                     .N = S_N,
+                                     .K = S_K,
+                                     .G = S_G,
+                                     .n_parts = S_PARTS,
+                                     .part = is_dense ? c->dense : c->strided,
+                                     .dw = dw[is_dense],
+                                     .db = db[is_dense],
+                                     .accumulate = accumulate};
+            if (!accumulate) memset(dw[is_dense], 0xff, sizeof dw[0]);
+            CHECK_INT(table->linear_dw(env, &a), VLMOE_OK);
+            device_done(env);
+        }
+        CHECK(memcmp(dw[0], dw[1], sizeof dw[0]) == 0);
+        CHECK(memcmp(db[0], db[1], sizeof db[0]) == 0);
+    }
+}
+
+TEST(compare_linear_dw_parts_of_one_matrix)
+{
+    static strided_case c;
+    const shape s = {S_ROWS, S_N, S_K, S_G, {0}};
+    for (int t = 0; t < 2; t++) {
+        product p;
+        begin(&p, "strided parts", &s, types[t], 0);
+        p.x = input(&p, "x", S_ROWS * S_K, types[t], 0);
+        p.dy = input(&p, "dy", S_ROWS * S_N, types[t], 0);
+        make_strided(&c, at(p.x, GOT), at(p.dy, GOT), types[t] == VLMOE_BF16 ? 2 : 4);
+        for (int device = 0; device < device_count(); device++)
+            check_strided(device_table(device), device_env(device, 2), &c, types[t]);
+        make_strided(&c, at(p.x, WANT), at(p.dy, WANT), sizeof(double));
+        check_strided(&vlmk_ref_table, device_env(0, 1), &c, VLMOE_F64);
+        kit_end(&p.kit);
+    }
+}
+
+/* An expert's gradient is the same bits whether its weights are alone in the call or among others'. */
+TEST(compare_linear_dw_of_one_expert_alone)
+{
+    enum { N = 130, K = 1100, G = 3 };
+    const shape s = {640, N, K, G, {0, 530, 530, 640}};
+    static float dw[2][G * N * K], db[2][G * N];
+    for (int device = 0; device < device_count(); device++)
+        for (int t = 0; t < 2; t++) {
+            product p;
+            begin(&p, "one expert", &s, types[t], 0);
+            p.x = input(&p, "x", s.M * K, types[t], 0);
+            p.dy = input(&p, "dy", s.M * N, types[t], 0);
+            memset(dw, 0xff, sizeof dw);
+            for (int g = -1; g < G; g++) {
+                const vlmk_dw_part part = {.M = s.M,
+                                           .offset = s.offset + (g < 0 ? 0 : g),
+                                           .x = at(p.x, GOT),
+                                           .dy = at(p.dy, GOT)};
+                vlmk_linear_dw_args a = {.dtype = types[t],
+                                         .N = N,
+                                         .K = K,
+                                         .G = g < 0 ? G : 1,
+                                         .n_parts = 1,
+                                         .part = &part,
+                                         .dw = g < 0 ? dw[0] : dw[1] + g * N * K,
+                                         .db = g < 0 ? db[0] : db[1] + g * N};
+                CHECK_INT(device_table(device)->linear_dw(device_env(device, 2), &a), VLMOE_OK);
+                device_done(device_env(device, 2));
+            }
+            CHECK(memcmp(dw[0], dw[1], sizeof dw[0]) == 0);
+            CHECK(memcmp(db[0], db[1], sizeof db[0]) == 0);
+            kit_end(&p.kit);
+        }
+}

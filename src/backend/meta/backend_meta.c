@@ -91,8 +91,9 @@ static void dry_linear_dw(vlm_device *dev, const vlmk_linear_dw_args *args)
     a.part = part;
     for (int64_t i = 0; i < a.n_parts; i++) {
         part[i] = args->part[i];
-        part[i].offset =
-            even_offsets(part[0].M, a.G, offset); /* parts are groups of one size here */
+        part[i].offset = even_offsets(part[0].M / VLM_MAX(part[0].stride, 1), a.G,
+                                      offset); /* parts are groups of one size here */
+        part[i].stride = 1;
     }
     if (a.G > 1 && !part[0].offset) return;
     (void)dev->cpu_kernels->linear_dw(&dev->cpu_env, &a);
