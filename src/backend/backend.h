@@ -22,6 +22,7 @@ typedef struct vlm_backend {
     uint32_t abi;     /* VLM_BACKEND_ABI */
     const char *name; /* "cpu" */
     bool has_data;    /* false on meta: addresses are fake, copies do nothing, downloads are UNSUPPORTED */
+    bool is_host;     /* its memory is the host's, and work is done when a call returns: the host may read and write it */
     vlmoe_dtype wide; /* F32; F64 on ref */
     vlmoe_status (*open)(const vlm_device_params *params, vlm_device **out, vlmoe_error *error);
     void (*close)(vlm_device *dev);

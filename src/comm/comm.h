@@ -1,6 +1,6 @@
 /* Communicators: R ranks that make the same calls in the same order. A communicator moves bytes and never adds, so the order of
  * every sum is its caller's (optim_reduce.h). Kinds: self (one rank), threads (ranks are threads of one process), mpi; nccl would be
- * another row of vlm_comm_ops. A communicator is used by one thread at a time. */
+ * another row of vlm_comm_ops. A communicator, with all that were split from it, is used by one thread at a time. */
 #ifndef VLM_COMM_H
 #define VLM_COMM_H
 
@@ -26,8 +26,9 @@ vlmoe_status vlm_comm_hub_create(int n, vlm_comm_hub **out, vlmoe_error *error);
 void vlm_comm_hub_destroy(vlm_comm_hub *hub); /* NULL allowed */
 vlmoe_status vlm_comm_threads(vlm_comm_hub *hub, int rank, const vlm_comm_params *params, vlm_comm **out, vlmoe_error *error);
 
-/* Ranks as processes. Begins MPI when nobody has; vlm_comm_mpi_end ends it then, after all communicators are gone. is_launched: this
- * process was started by a launcher of MPI (no MPI call is made), and how many ranks it says there are.
+/* Ranks as processes. Begins MPI when nobody has; vlm_comm_mpi_end ends it then, after all communicators are gone (and leaves it after a
+ * failure, since ending waits for the dead). is_launched: this process was started by a launcher of MPI (no MPI call is made), and how many
+ * ranks it says there are; 0: it does not say.
  * Errors: UNSUPPORTED (built without MPI), COMM. */
 bool vlm_comm_mpi_is_launched(int *n_ranks);
 vlmoe_status vlm_comm_mpi(const vlm_comm_params *params, vlm_comm **out, vlmoe_error *error);
@@ -38,7 +39,7 @@ int vlm_comm_rank(const vlm_comm *comm);
 int vlm_comm_size(const vlm_comm *comm);
 const char *vlm_comm_kind(const vlm_comm *comm); /* "self", "threads", "mpi" */
 
-/* Collective: ranks of one colour become a communicator of their own, ordered by (key, rank here). Its failure text gives ranks by
+/* Collective: ranks of one colour (any number) become a communicator of their own, ordered by (key, rank here). Its failure text gives ranks by
  * their number in the first communicator ("rank 5"), as everything about ranks that a person reads does.  Errors: as below. */
 vlmoe_status vlm_comm_split(vlm_comm *comm, int colour, int key, const char *what, vlm_comm **out, vlmoe_error *error);
 
@@ -46,9 +47,14 @@ vlmoe_status vlm_comm_split(vlm_comm *comm, int colour, int key, const char *wha
  * the same) and gives recv_bytes[p] bytes into recv + recv_at[p]; zero is allowed anywhere, also for pointers then. What a rank sends to
  * itself is copied. Arrays [size] are read before start returns; buffers must stay until wait.
  * what: place and purpose, for messages ("blocks.3.ffn_v: rows to experts"); it must be the same on all ranks.
- * Errors, from start or wait, after which the communicator (and those it was split from or into) only returns errors:
+ * Blocks of no bytes are not sent, so an exchange waits only for ranks that it brings bytes from, or whose buffers take ours.
+ * Errors, from start or wait, after which the communicator (and those it was split from or into) only returns errors, buffers of open
+ * tickets are the caller's again, and all other ranks are told ("rank 1 found: ..."):
  *   TIMEOUT  the deadline passed; names what, the seconds and the ranks whose data is missing
- *   COMM     a peer gave up (its rank and its reason), calls do not match (what here and there, where it can be told), or the transport failed */
+ *   COMM     a peer gave up (its rank and its reason) or left, calls do not match (what here and there, where it can be told), or the
+ *            transport failed
+ *   DEVICE, NOMEM  of this rank; the others get the same status
+ * ARG: the arguments are wrong; nothing has happened. */
 typedef struct vlm_comm_exchange {
     const char *what;
     bool is_host; /* buffers are host memory, else memory of the device */

@@ -103,6 +103,7 @@ const vlm_backend *test_ref_backend(void)
     static const vlm_backend backend = {.abi = VLM_BACKEND_ABI,
                                         .name = "ref",
                                         .has_data = true,
+                                        .is_host = true,
                                         .wide = VLMOE_F64,
                                         .open = ref_open,
                                         .close = ref_close,

@@ -186,6 +186,7 @@ const vlm_backend vlm_backend_cpu = {
     .abi = VLM_BACKEND_ABI,
     .name = "cpu",
     .has_data = true,
+    .is_host = true,
     .wide = VLMOE_F32,
     .open = cpu_open,
     .close = cpu_close,
