@@ -67,7 +67,8 @@ static void run_case(plan_case *c)
     static plan want, got;
     int32_t rows = 0;
     for (int64_t s = 0; s < c->R; s++) {
-        c->bound[s * (c->E + 1)] = (int32_t)(7 * s); /* where a source's bounds begin is its own affair */
+        c->bound[s * (c->E + 1)] =
+            (int32_t)(7 * s); /* where a source's bounds begin is its own affair */
         for (int64_t e = 0; e < c->E; e++) {
             int64_t i = s * (c->E + 1) + e;
             c->bound[i + 1] = c->bound[i] + c->count[s * c->E + e];
@@ -83,7 +84,8 @@ static void run_case(plan_case *c)
             for (int n_workers = 1; n_workers <= WORKER_COUNTS; n_workers += 2) {
                 call_plan(device_table(device), device_env(device, n_workers), c, &got);
                 if (memcmp(&got, &want, sizeof got) != 0)
-                    test_fail(__FILE__, __LINE__, "%s: a plan of %lld sources, %lld experts differs",
+                    test_fail(__FILE__, __LINE__,
+                              "%s: a plan of %lld sources, %lld experts differs",
                               device_name(device), (long long)c->R, (long long)c->E);
             }
     }
