@@ -455,10 +455,11 @@ typedef struct vlmk_exchange_plan_args {
 
 /* AdamW (Loshchilov and Hutter 2019), as PyTorch computes it: p *= 1 - lr * decay; m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2;
  * p -= lr / correction1 * m / (sqrt(v) / sqrt(correction2) + eps), with g = grad_scale * grad and correction_i = 1 - b_i^step.
- * Moments of BF16 are rounded stochastically when they are stored, after p has used them whole: with w = math_philox_word(key, i), m by
- * the low and v by the high half of w (math_bf16_stochastic). */
+ * Moments of BF16 are rounded stochastically when they are stored, after p has used them whole: with w = math_philox_word(key, first + i),
+ * m by the low and v by the high half of w (math_bf16_stochastic). So a tensor may be updated in pieces: the bits are those of one call. */
 typedef struct vlmk_adamw_args {
     int64_t n;
+    int64_t first;    /* of the tensor that key belongs to: which element these begin with; a multiple of VLMK_NORM_BLOCK */
     void *param;      /* [n] wide */
     const void *grad; /* [n] wide */
     void *m;          /* [n] moment_dtype */

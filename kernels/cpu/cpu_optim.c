@@ -73,7 +73,7 @@ VLMK_INLINE void adamw_runs(const adamw_job *job, const int copy_dtype, tile_spa
 {
     uint32_t words[RUN];
     for (int64_t i = span.first; i < span.end; i += RUN) {
-        random_words(job->a->key, i, words);
+        random_words(job->a->key, job->a->first + i, words);
         int64_t n = span.end - i < RUN ? span.end - i : RUN;
         for (int64_t l = 0; l < n; l += VL)
             adamw_lanes(job, copy_dtype, VLMOE_BF16, words + l, i + l, n - l < VL ? n - l : VL);

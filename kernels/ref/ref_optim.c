@@ -14,7 +14,7 @@ int vlmk_ref_adamw(vlmk_env *env, const vlmk_adamw_args *a)
         double m = a->beta1 * ref_get(a->m, a->moment_dtype, i) + (1.0 - a->beta1) * g;
         double v = a->beta2 * ref_get(a->v, a->moment_dtype, i) + (1.0 - a->beta2) * g * g;
         if (a->moment_dtype == VLMOE_BF16) {
-            uint32_t word = math_philox_word(a->key, (uint64_t)i);
+            uint32_t word = math_philox_word(a->key, (uint64_t)(a->first + i));
             ((uint16_t *)a->m)[i] = math_bf16_stochastic((float)m, (uint16_t)word);
             ((uint16_t *)a->v)[i] = math_bf16_stochastic((float)v, (uint16_t)(word >> 16));
         } else {

@@ -97,6 +97,45 @@ TEST(every_instruction_set_rounds_by_the_words_of_the_definition)
     free(v);
 }
 
+/* A tensor in two pieces, the second as another rank would hold it, gives the bits of one call; so does one without `first`, but others. */
+TEST(a_piece_gives_the_bits_of_the_whole)
+{
+    enum { N = 3 * VLMK_NORM_BLOCK + 77, CUT = 2 * VLMK_NORM_BLOCK };
+    static float grad[N], param[3][N];
+    static uint16_t m[3][N], v[3][N];
+    for (int i = 0; i < N; i++) grad[i] = sinf((float)i);
+    for (int s = 0; s < N_ISA; s++) {
+        if (!vlmk_cpu_named(isa_names[s])) continue;
+        memset(param, 0, sizeof param);
+        memset(m, 0, sizeof m);
+        memset(v, 0, sizeof v);
+        for (int k = 0; k < 5; k++) { /* whole; two pieces; two pieces that both begin at 0 */
+            int to = (k + 1) / 2, is_second = k == 2 || k == 4, at = is_second ? CUT : 0;
+            vlmk_adamw_args args = {.n = k == 0      ? N
+                                         : is_second ? N - CUT
+                                                     : CUT,
+                                    .first = k == 2 ? CUT : 0,
+                                    .param = param[to] + at,
+                                    .grad = grad + at,
+                                    .m = m[to] + at,
+                                    .v = v[to] + at,
+                                    .moment_dtype = VLMOE_BF16,
+                                    .key = 77,
+                                    .lr = 0.1,
+                                    .beta1 = 0.9,
+                                    .beta2 = 0.99,
+                                    .eps = 1e-6,
+                                    .correction1 = 0.1,
+                                    .correction2 = 0.01,
+                                    .grad_scale = 1.0};
+            call(isa_names[s], 1, &args);
+        }
+        CHECK(memcmp(param[0], param[1], sizeof param[0]) == 0);
+        CHECK(memcmp(m[0], m[1], sizeof m[0]) == 0 && memcmp(v[0], v[1], sizeof v[0]) == 0);
+        CHECK(memcmp(m[0], m[2], sizeof m[0]) != 0);
+    }
+}
+
 /* Under a constant gradient v tends to g^2 = 1 by a thousandth of what is left a step; a bf16 near 1 is 2^-8 to 2^-7 wide, so rounding to
  * nearest stops at v = 1/3, where a step is half a spacing. Rounded stochastically, one v is off by at most (spacing / 2) /
  * sqrt(1 - 0.999^2) = 0.09 in deviation; the mean of N of them by 0.09 / sqrt(N), of which five are allowed. */
