@@ -71,22 +71,29 @@ vlmoe_status vlmoe_tensor_read_grad(const vlmoe_tensor *t, void *dst, size_t byt
         return vlm_fail(error, VLMOE_E_STATE, "parameter %s is frozen and has no gradient",
                         t->param->name);
     VLM_TRY(check_bytes(t, bytes, vlmoe_tensor_bytes(t), error));
-    return vlm_ctx_download(t->ctx, dst, t->param->grad, bytes, error);
+    return vlm_ctx_download(t->ctx, dst, t->param->total, bytes, error);
+}
+
+vlmoe_status vlm_grad_restart(vlmoe_context *ctx, const vlm_param *param)
+{
+    if (vlm_defer_owns(ctx, param)) {
+        vlm_defer_restart_param(param);
+        return VLMOE_OK;
+    }
+    vlmoe_status status =
+        ctx->backend->zero(ctx->device, param->grad, vlmoe_tensor_bytes(&param->tensor));
+    return status ? vlm_fail(&ctx->error, status, "clearing the gradient of %s failed on device %s",
+                             param->name, ctx->backend->name)
+                  : VLMOE_OK;
 }
 
 vlmoe_status vlmoe_grad_zero(vlmoe_context *ctx)
 {
-    vlmoe_error *error = vlm_ctx_error(ctx);
+    vlm_ctx_error(ctx);
     VLM_TRY(vlm_ctx_build(ctx));
     vlm_defer_restart(ctx);
-    for (int64_t i = 0; i < ctx->n_params; i++) {
-        vlm_param *param = ctx->params[i];
-        if (!param->grad || vlm_defer_owns(ctx, param)) continue;
-        vlmoe_status status =
-            ctx->backend->zero(ctx->device, param->grad, vlmoe_tensor_bytes(&param->tensor));
-        if (status)
-            return vlm_fail(error, status, "clearing the gradient of %s failed on device %s",
-                            param->name, ctx->backend->name);
-    }
+    ctx->groups_done = 0;
+    for (int64_t i = 0; i < ctx->n_params; i++)
+        if (ctx->params[i]->grad) VLM_TRY(vlm_grad_restart(ctx, ctx->params[i]));
     return VLMOE_OK;
 }

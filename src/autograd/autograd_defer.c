@@ -120,13 +120,17 @@ vlmoe_status vlm_defer_flush(vlmoe_context *ctx)
     return VLMOE_OK;
 }
 
+void vlm_defer_restart_param(const vlm_param *param)
+{
+    param->deferred->n_parts = 0;
+    param->deferred->is_set = false;
+}
+
 void vlm_defer_restart(vlmoe_context *ctx)
 {
     if (!ctx->deferral) return;
-    for (vlm_deferred *entry = ctx->deferral->first; entry; entry = entry->next) {
-        entry->n_parts = 0;
-        entry->is_set = false;
-    }
+    for (vlm_deferred *entry = ctx->deferral->first; entry; entry = entry->next)
+        vlm_defer_restart_param(entry->w);
     vlm_arena_rewind(&ctx->deferral->arena, 0);
 }
 

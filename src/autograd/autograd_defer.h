@@ -33,6 +33,7 @@ vlmoe_status vlm_defer_flush(vlmoe_context *ctx);
 vlmoe_status vlm_defer_settle(vlmoe_context *ctx, const vlm_param *param);
 /* Gradients begin again: forget what waits. The accumulators owned here need no clearing then: the first to come writes. */
 void vlm_defer_restart(vlmoe_context *ctx);
+void vlm_defer_restart_param(const vlm_param *param); /* one that is owned here, and its bias with it */
 /* This parameter's accumulator is cleared or written here. */
 bool vlm_defer_owns(const vlmoe_context *ctx, const vlm_param *param);
 

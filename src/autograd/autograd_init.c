@@ -21,7 +21,7 @@ static void put_wide(void *data, vlmoe_dtype wide, int64_t i, double value)
     else ((float *)data)[i] = (float)value;
 }
 
-/* Values of elements first .. first+count-1 of the parameter, all of one expert. */
+/* Values of elements first .. first+count-1 of the tensor, all of one expert (its id in the model). */
 static vlmoe_status fill(vlm_param *param, int64_t expert, int64_t first, int64_t count,
                          void *piece)
 {

@@ -12,6 +12,15 @@ struct vlm_kept {
 };
 
 void vlm_params_destroy(vlmoe_context *ctx);
+/* Memory for this many elements; what is for messages. */
+vlmoe_status vlm_slab_take(vlmoe_context *ctx, int64_t elements, vlmoe_dtype dtype, void **out,
+                           const char *what);
+/* The list of pieces, once parameters have their memory. */
+vlmoe_status vlm_pieces_make(vlmoe_context *ctx);
+/* The piece that is the whole of this rank's e-th expert, or of a plain parameter (e = 0). */
+vlm_piece vlm_piece_whole(vlm_param *param, int64_t e);
+/* A parameter's grad begins again at +0. */
+vlmoe_status vlm_grad_restart(vlmoe_context *ctx, const vlm_param *param);
 /* The compute copy of one parameter from its values, if it has one of its own. */
 vlmoe_status vlm_param_refresh(vlm_param *param);
 /* Values by the parameter's spec; refreshes the copy. */

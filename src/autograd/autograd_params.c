@@ -19,6 +19,11 @@ char *vlm_param_expert_name(const vlm_param *param, int64_t expert)
                       mark + 3);
 }
 
+static int64_t padded(const vlm_param *param)
+{
+    return (int64_t)vlm_round_up((size_t)vlm_param_elements(param), PARAM_ALIGN);
+}
+
 static vlm_param *find(const vlmoe_context *ctx, const char *name)
 {
     for (int64_t i = 0; i < ctx->n_params; i++)
@@ -80,8 +85,11 @@ vlmoe_status vlm_param_add(vlmoe_context *ctx, const vlm_param *spec, int rank, 
     *param = *spec;
     param->name = name;
     param->index = ctx->n_params;
+    param->first_expert = 0;
+    param->n_local = spec->n_experts;
     param->uses = 0;
-    param->copy = param->grad = param->share = NULL;
+    param->chain = 0;
+    param->copy = param->grad = param->total = param->share = NULL;
     param->share_is_set = false;
     param->deferred = NULL;
     param->tensor = (vlmoe_tensor){
@@ -92,74 +100,94 @@ vlmoe_status vlm_param_add(vlmoe_context *ctx, const vlm_param *spec, int rank, 
     return VLMOE_OK;
 }
 
-static vlmoe_status take_slab(vlmoe_context *ctx, size_t element_bytes, void **out,
-                              const char *what)
+vlmoe_status vlm_slab_take(vlmoe_context *ctx, int64_t elements, vlmoe_dtype dtype, void **out,
+                           const char *what)
 {
     size_t bytes;
-    if (!vlm_mul_size((size_t)ctx->n_elements, element_bytes, &bytes)) bytes = SIZE_MAX;
+    if (!vlm_mul_size((size_t)elements, vlm_dtype_bytes(dtype), &bytes)) bytes = SIZE_MAX;
     vlmoe_status status =
         ctx->backend->alloc(ctx->device, VLM_MEMORY_DEVICE, bytes, out, &ctx->error);
     if (status)
-        vlm_fail_in(&ctx->error, "%s of %lld parameter elements", what, (long long)ctx->n_elements);
+        vlm_fail_in(&ctx->error, "%s of %lld parameter elements", what, (long long)elements);
     return status;
 }
 
 static void release_slabs(vlmoe_context *ctx)
 {
-    void **slab[] = {&ctx->master, &ctx->grads, &ctx->copies, &ctx->moments};
+    void **slab[] = {&ctx->master, &ctx->grads, &ctx->totals, &ctx->copies, &ctx->moments};
     for (int i = 0; i < VLM_COUNT(slab); i++) {
         if (*slab[i]) ctx->backend->release(ctx->device, *slab[i]);
         *slab[i] = NULL;
     }
+    vlm_free(ctx->pieces);
+    ctx->pieces = NULL;
+    ctx->n_pieces = 0;
+}
+
+/* Groups that the gradients of E experts are summed over before they are added: S of comm_layout.h, where that is not all of them. */
+static int64_t chain_of(const vlmoe_context *ctx, const vlm_param *param)
+{
+    bool has_chains = param->trained && param->n_experts > 0 && param->n_experts < ctx->groups;
+    return has_chains ? param->n_experts : 0;
 }
 
 static void place_params(vlmoe_context *ctx)
 {
     size_t wide_bytes = vlm_dtype_bytes(ctx->wide), copy_bytes = vlm_dtype_bytes(ctx->compute);
+    char *total = ctx->totals;
     for (int64_t i = 0; i < ctx->n_params; i++) {
         vlm_param *param = ctx->params[i];
         size_t at = (size_t)param->at;
         param->tensor.data = (char *)ctx->master + at * wide_bytes;
-        if (param->trained) param->grad = (char *)ctx->grads + at * wide_bytes;
+        if (param->trained) param->total = param->grad = (char *)ctx->grads + at * wide_bytes;
+        if (param->chain) {
+            param->total = total;
+            total += (size_t)padded(param) * wide_bytes;
+        }
         if (param->has_copy)
             param->copy =
                 ctx->copies ? (void *)((char *)ctx->copies + at * copy_bytes) : param->tensor.data;
     }
 }
 
+/* Where parameters begin, and how many elements the totals of those with chains have. */
+static void count_elements(vlmoe_context *ctx)
+{
+    ctx->n_elements = ctx->n_totals = 0;
+    for (int64_t i = 0; i < ctx->n_params; i++) {
+        vlm_param *param = ctx->params[i];
+        param->at = ctx->n_elements;
+        param->chain = chain_of(ctx, param);
+        ctx->n_elements += padded(param);
+        if (param->chain) ctx->n_totals += padded(param);
+    }
+}
+
 vlmoe_status vlm_ctx_build(vlmoe_context *ctx)
 {
     if (ctx->built) return VLMOE_OK;
-    ctx->n_elements = 0;
-    for (int64_t i = 0; i < ctx->n_params; i++) {
-        ctx->params[i]->at = ctx->n_elements;
-        ctx->n_elements +=
-            (int64_t)vlm_round_up((size_t)vlm_param_elements(ctx->params[i]), PARAM_ALIGN);
-    }
-    size_t wide_bytes = vlm_dtype_bytes(ctx->wide);
-    vlmoe_status status = take_slab(ctx, wide_bytes, &ctx->master, "values");
-    if (!status) status = take_slab(ctx, wide_bytes, &ctx->grads, "gradients");
+    count_elements(ctx);
+    vlmoe_status status = vlm_slab_take(ctx, ctx->n_elements, ctx->wide, &ctx->master, "values");
+    if (!status) status = vlm_slab_take(ctx, ctx->n_elements, ctx->wide, &ctx->grads, "gradients");
+    if (!status && ctx->n_totals)
+        status = vlm_slab_take(ctx, ctx->n_totals, ctx->wide, &ctx->totals, "sums of gradients");
     if (!status && ctx->compute != ctx->wide)
-        status = take_slab(ctx, vlm_dtype_bytes(ctx->compute), &ctx->copies, "compute copies");
-    if (status) {
-        release_slabs(ctx);
-        return status;
+        status = vlm_slab_take(ctx, ctx->n_elements, ctx->compute, &ctx->copies, "compute copies");
+    if (!status) {
+        place_params(ctx);
+        ctx->n_moments = ctx->n_elements;
+        status = vlm_pieces_make(ctx);
     }
-    place_params(ctx);
-    ctx->built = true;
-    return VLMOE_OK;
+    if (status) release_slabs(ctx);
+    else ctx->built = true;
+    return status;
 }
 
 vlmoe_status vlm_ctx_moments(vlmoe_context *ctx)
 {
     VLM_TRY(vlm_ctx_build(ctx));
     if (ctx->moments) return VLMOE_OK;
-    return take_slab(ctx, 2 * vlm_dtype_bytes(ctx->moment_dtype), &ctx->moments, "moments");
-}
-
-void *vlm_ctx_second_moments(const vlmoe_context *ctx)
-{
-    return (char *)ctx->moments + (size_t)ctx->n_elements * vlm_dtype_bytes(ctx->moment_dtype);
+    return vlm_slab_take(ctx, 2 * ctx->n_moments, ctx->moment_dtype, &ctx->moments, "moments");
 }
 
 vlmoe_status vlm_param_refresh(vlm_param *param)

@@ -24,7 +24,8 @@ typedef enum vlm_role {
 struct vlm_param {
     char *name;        /* "blocks.1.ffn_v.experts.{e}.fc1.weight": {e} stands for the global expert id */
     vlm_role role;
-    int64_t n_experts; /* 0 = plain; else the tensor's first axis is the global expert id */
+    int64_t n_experts; /* of the model; 0 = plain; else the tensor's first axis is the expert, of those that this rank holds: */
+    int64_t first_expert, n_local; /* global ids first_expert .. + n_local - 1; all of them where there is one rank; 0, 0 = plain */
     bool trained;      /* false: frozen, no gradient */
     bool decays;
     double lr_scale;   /* times the scheduled rate */
@@ -34,7 +35,10 @@ struct vlm_param {
     int64_t index;     /* in the registry */
     int64_t at;        /* first element in the slabs */
     void *copy;        /* compute copy (ct) of a MATRIX (or tied EMBEDDING); equals tensor.data when ct is wide; NULL for other roles */
-    void *grad;        /* wide accumulator over groups, in the gradient slab; NULL when frozen */
+    void *grad;        /* wide: what backward adds to, in the gradient slab; NULL when frozen. The sum over the step's groups, but: */
+    int64_t chain;     /* > 0: grad is the sum of a chain of this many groups, and is added to total when the chain ends (experts
+                          of which a step has more groups than S, see comm_layout.h) */
+    void *total;       /* the sum over the step's groups: grad, or the chains' sum; NULL when frozen, or where ranks share it in pieces */
     bool has_copy;
     int uses;          /* nodes of the present recording that differentiate into it */
     void *share;       /* this tape's share when it has several uses, added to grad at the end of backward; step arena */
@@ -42,6 +46,20 @@ struct vlm_param {
     struct vlm_deferred *deferred; /* its gradient waits for the end of the step; see autograd_defer.h */
     vlmoe_tensor tensor; /* dtype wide, data = master values */
 };
+
+/* A run of elements of one file tensor (a parameter, or one expert of it) that one rank owns: its master values, sum of gradients and
+ * moments. Pieces begin at multiples of VLMK_NORM_BLOCK elements. On one rank they are the file tensors. */
+typedef struct vlm_piece {
+    vlm_param *param;
+    int64_t expert;   /* global id; -1: param has no experts */
+    int64_t first, n; /* elements of the file tensor */
+    int owner;        /* rank */
+    /* On the owner alone, else NULL and 0: */
+    void *value;      /* [n] wide: master values */
+    void *grad;       /* [n] wide: sum over the step's groups; NULL when frozen */
+    void *copy;       /* [n] compute: where they are computed with in that type as well; NULL = nowhere */
+    int64_t moment;   /* first element in each half of the moments; trained ones only */
+} vlm_piece;
 
 struct vlmoe_context {
     const vlm_backend *backend;
@@ -59,8 +77,14 @@ struct vlmoe_context {
     bool built;              /* slabs exist; no more parameters */
     int64_t n_elements;      /* of the slabs: every parameter starts at a multiple of 64 elements */
     void *master, *grads, *copies; /* slabs [n_elements] wide, wide, ct (copies NULL when ct is wide) */
+    void *totals;            /* slab [n_totals] wide of the totals of parameters with chains; NULL = none has */
+    int64_t n_totals;
     vlmoe_dtype moment_dtype; /* wide, or BF16; set before there are moments */
-    void *moments;           /* [2, n_elements] moment_dtype: m then v; made by the first optimiser step or vlm_ctx_moments */
+    int64_t n_moments;       /* elements of each moment: n_elements on one rank */
+    void *moments;           /* [2, n_moments] moment_dtype: m then v; made by the first optimiser step or vlm_ctx_moments */
+    int64_t groups, groups_done; /* of a step (0 = unknown: one chain); since vlmoe_grad_zero, on all ranks */
+    vlm_piece *pieces;       /* [n_pieces] of all ranks: in registry order, experts by global id, then by first */
+    int64_t n_pieces;
     struct vlm_deferral *deferral; /* gradients that wait for the end of a step, or NULL */
     struct vlmoe_tape *tape; /* the open recording, or NULL */
     char *host;              /* host arena for nodes and tensors of a recording */
@@ -78,6 +102,25 @@ vlmoe_error *vlm_ctx_error(vlmoe_context *ctx);
 
 /* This context is one of several ranks (which must outlive it), from here on.  Errors: STATE (slabs exist already). */
 vlmoe_status vlm_ctx_join(vlmoe_context *ctx, const vlm_ranks *ranks);
+int vlm_ctx_rank(const vlmoe_context *ctx); /* 0 where there is one */
+int vlm_ctx_size(const vlmoe_context *ctx);
+/* A step has this many groups, on all ranks together: gradients of experts are summed in chains (comm_layout.h), and the caller says
+ * after each group that it is done (vlm_reduce_micro_step). Ranks know their number: not needed after vlm_ctx_join.
+ * Errors: STATE (slabs exist already), ARG (< 1). */
+vlmoe_status vlm_ctx_groups(vlmoe_context *ctx, int64_t groups);
+/* n more groups are in the gradients: ends chains that are complete.  Errors: those of kernels. */
+vlmoe_status vlm_grad_groups_done(vlmoe_context *ctx, int64_t n);
+/* Micro-steps whose rows of experts may wait together (autograd_defer.h): those of the shortest chain.  Built contexts. */
+int64_t vlm_grad_chain_steps(const vlmoe_context *ctx);
+/* What parameters and their training state take on this rank, built or to be built (the same arithmetic on a device without data). */
+typedef struct vlm_state_bytes {
+    size_t values;    /* wide: what is computed with, and what is owned */
+    size_t copies;    /* compute copies */
+    size_t gradients; /* of a micro-step, and sums over groups */
+    size_t moments;   /* there or not yet */
+    size_t buckets;   /* where gradients of other ranks arrive */
+} vlm_state_bytes;
+vlm_state_bytes vlm_ctx_state_bytes(const vlmoe_context *ctx);
 /* A new parameter; spec's name (copied), role, n_experts, trained, decays, lr_scale, init_*, init_equal, has_copy are taken.
  * Errors: ARG (name taken), SHAPE, STATE (already built), NOMEM. */
 vlmoe_status vlm_param_add(vlmoe_context *ctx, const vlm_param *spec, int rank, const int64_t *dim, vlmoe_tensor **out);
@@ -85,10 +128,13 @@ vlmoe_status vlm_ctx_build(vlmoe_context *ctx);            /* slabs; idempotent 
 vlmoe_status vlm_ctx_init_params(vlmoe_context *ctx);      /* values by each spec from VLM_STREAM_INIT, keyed by (index, expert); refreshes copies */
 vlmoe_status vlm_ctx_refresh_copies(vlmoe_context *ctx);   /* compute copies from masters, after masters were written */
 vlmoe_status vlm_ctx_moments(vlmoe_context *ctx);          /* zeroed moments, if there are none yet */
-void *vlm_ctx_second_moments(const vlmoe_context *ctx);    /* where v begins */
+void *vlm_piece_moment(const vlmoe_context *ctx, const vlm_piece *piece, int which); /* of an owned, trained piece: 0 = m, 1 = v */
+static inline bool vlm_piece_is_mine(const vlm_piece *piece, int rank) { return piece->owner == rank; }
 /* "name" of expert e, i.e. {e} replaced; plain names are copied. Caller frees with vlm_free. */
 char *vlm_param_expert_name(const vlm_param *param, int64_t expert);
-int64_t vlm_param_elements(const vlm_param *param);        /* whole tensor */
+int64_t vlm_param_elements(const vlm_param *param);        /* what this rank has of it: the tensor */
+int64_t vlm_param_file_elements(const vlm_param *param);   /* of one file tensor: one expert, or all of a plain parameter */
+static inline int64_t vlm_param_files(const vlm_param *param) { return param->n_experts > 0 ? param->n_experts : 1; } /* in the model */
 /* From here on kernels and operations are recorded in spans (borrowed), until vlm_ctx_unwatch; numbers stay the same.  Errors: NOMEM,
  * STATE (watched already, or a recording is open). */
 vlmoe_status vlm_ctx_watch(vlmoe_context *ctx, vlm_spans *spans);

@@ -19,7 +19,7 @@ typedef enum vlm_stream {
     VLM_STREAM_EVAL = 10,      /* choices of evaluation: a = example                     */
     VLM_STREAM_CODEBOOK = 11,  /* k-means start, revival of dead codes: a = step         */
     VLM_STREAM_BOOTSTRAP = 12, /* resampling of evaluation results                       */
-    VLM_STREAM_MOMENTS = 13,   /* rounding of bf16 moments: a = step, b = parameter index */
+    VLM_STREAM_MOMENTS = 13,   /* rounding of bf16 moments: a = step, b = parameter index, c = expert */
     VLM_STREAM_TEST = 99
 } vlm_stream;
 

@@ -5,22 +5,22 @@
 #include "optim_adamw.h"
 #include "vlmoe/ops.h"
 
-static int64_t n_blocks(const vlm_param *param)
+static int64_t n_blocks(const vlm_piece *piece)
 {
-    return (vlm_param_elements(param) + VLMK_NORM_BLOCK - 1) / VLMK_NORM_BLOCK;
+    return (piece->n + VLMK_NORM_BLOCK - 1) / VLMK_NORM_BLOCK;
 }
 
-/* Sums of squares of all trained gradients, block by block in registry order; partial and host [total]. */
+/* Sums of squares of all trained gradients, block by block of each file tensor; partial and host [total]. */
 static vlmoe_status take_partials(vlmoe_context *ctx, int64_t total, double *partial, double *host)
 {
     int64_t at = 0;
-    for (int64_t i = 0; i < ctx->n_params; i++) {
-        const vlm_param *param = ctx->params[i];
-        if (!param->trained) continue;
+    for (int64_t i = 0; i < ctx->n_pieces; i++) {
+        const vlm_piece *piece = &ctx->pieces[i];
+        if (!piece->param->trained) continue;
         const vlmk_square_sum_args args = {
-            .n = vlm_param_elements(param), .x = param->grad, .partial = partial + at};
+            .n = piece->n, .x = piece->grad, .partial = partial + at};
         VLM_TRY(VLM_KERNEL(ctx, square_sum, &args));
-        at += n_blocks(param);
+        at += n_blocks(piece);
     }
     if (!ctx->backend->has_data) return VLMOE_OK;
     VLM_TRY(ctx->backend->sync(ctx->device, &ctx->error));
@@ -35,13 +35,13 @@ static vlmoe_status take_partials(vlmoe_context *ctx, int64_t total, double *par
 static vlmoe_status add_partials(vlmoe_context *ctx, const double *partial, double *out)
 {
     double sum = 0.0;
-    for (int64_t i = 0; i < ctx->n_params; i++) {
-        const vlm_param *param = ctx->params[i];
-        if (!param->trained) continue;
-        for (int64_t b = 0; b < n_blocks(param); b++) sum += *partial++;
+    for (int64_t i = 0; i < ctx->n_pieces; i++) {
+        const vlm_piece *piece = &ctx->pieces[i];
+        if (!piece->param->trained) continue;
+        for (int64_t b = 0; b < n_blocks(piece); b++) sum += *partial++;
         if (!isfinite(sum))
             return vlm_fail(&ctx->error, VLMOE_E_NUMERIC, "the gradient of %s is not finite",
-                            param->name);
+                            piece->param->name);
     }
     *out = sqrt(sum);
     return VLMOE_OK;
@@ -51,8 +51,8 @@ static vlmoe_status gradient_norm(vlmoe_context *ctx, double *out)
 {
     int64_t total = 0;
     *out = 0.0;
-    for (int64_t i = 0; i < ctx->n_params; i++)
-        if (ctx->params[i]->trained) total += n_blocks(ctx->params[i]);
+    for (int64_t i = 0; i < ctx->n_pieces; i++)
+        if (ctx->pieces[i].param->trained) total += n_blocks(&ctx->pieces[i]);
     size_t bytes = (size_t)total * sizeof(double);
     double *partial = vlm_heap_take(&ctx->arena, bytes);
     size_t mark = vlm_arena_mark(&ctx->host_arena);
@@ -70,21 +70,22 @@ static vlmoe_status gradient_norm(vlmoe_context *ctx, double *out)
     return status;
 }
 
-static vlmoe_status step_param(vlmoe_context *ctx, const vlm_param *param,
+static vlmoe_status step_piece(vlmoe_context *ctx, const vlm_piece *piece,
                                const vlm_adamw_opts *opts, int64_t step, double grad_scale)
 {
-    size_t at = (size_t)param->at * vlm_dtype_bytes(ctx->moment_dtype);
-    bool has_own_copy = param->has_copy && param->copy != param->tensor.data;
-    const vlmk_adamw_args args = {.n = vlm_param_elements(param),
-                                  .param = param->tensor.data,
-                                  .grad = param->grad,
-                                  .m = (char *)ctx->moments + at,
-                                  .v = (char *)vlm_ctx_second_moments(ctx) + at,
-                                  .copy = has_own_copy ? param->copy : NULL,
+    const vlm_param *param = piece->param;
+    uint64_t expert = (uint64_t)VLM_MAX(piece->expert, 0);
+    const vlmk_adamw_args args = {.n = piece->n,
+                                  .first = piece->first,
+                                  .param = piece->value,
+                                  .grad = piece->grad,
+                                  .m = vlm_piece_moment(ctx, piece, 0),
+                                  .v = vlm_piece_moment(ctx, piece, 1),
+                                  .copy = piece->copy,
                                   .copy_dtype = ctx->compute,
                                   .moment_dtype = ctx->moment_dtype,
                                   .key = vlm_rng_key(ctx->seed, VLM_STREAM_MOMENTS, (uint64_t)step,
-                                                     (uint64_t)param->index, 0),
+                                                     (uint64_t)param->index, expert),
                                   .lr = opts->lr * param->lr_scale,
                                   .beta1 = opts->beta1,
                                   .beta2 = opts->beta2,
@@ -120,8 +121,9 @@ vlmoe_status vlm_adamw_apply(vlmoe_context *ctx, const vlm_adamw_opts *opts, int
     norm *= fabs(opts->grad_scale);
     double scale = opts->grad_scale;
     if (opts->clip > 0.0) scale *= fmin(1.0, opts->clip / (norm + 1e-6));
-    for (int64_t i = 0; i < ctx->n_params; i++)
-        if (ctx->params[i]->trained) VLM_TRY(step_param(ctx, ctx->params[i], opts, step, scale));
+    for (int64_t i = 0; i < ctx->n_pieces; i++)
+        if (ctx->pieces[i].param->trained)
+            VLM_TRY(step_piece(ctx, &ctx->pieces[i], opts, step, scale));
     VLM_TRY(ctx->backend->sync(ctx->device, &ctx->error));
     if (grad_norm) *grad_norm = norm;
     return VLMOE_OK;

@@ -20,18 +20,15 @@ static vlmoe_status write_text(const char *folder, const char *name, const vlm_t
     return st;
 }
 
-static vlmoe_status write_slabs(vlmoe_trainer *t, const char *folder, vlmoe_error *error)
+static vlmoe_status write_state_files(vlmoe_trainer *t, const char *folder, vlmoe_error *error)
 {
-    const vlm_slab model = {"", t->ctx->master, VLMOE_F32};
-    const vlm_slab moments[2] = {{"m/", t->ctx->moments, t->ctx->moment_dtype},
-                                 {"v/", vlm_ctx_second_moments(t->ctx), t->ctx->moment_dtype}};
     char *model_path = vlm_path_join(folder, "model.safetensors"),
          *optimiser_path = vlm_path_join(folder, "optimiser.safetensors");
     vlmoe_status st = model_path && optimiser_path
                           ? VLMOE_OK
                           : vlm_fail(error, VLMOE_E_NOMEM, "out of memory for a checkpoint");
-    if (!st) st = vlm_slabs_write(t->ctx, false, 1, &model, model_path, error);
-    if (!st) st = vlm_slabs_write(t->ctx, true, 2, moments, optimiser_path, error);
+    if (!st) st = vlm_state_write(t->ctx, VLM_STATE_VALUES, model_path, error);
+    if (!st) st = vlm_state_write(t->ctx, VLM_STATE_MOMENTS, optimiser_path, error);
     vlm_free(model_path);
     vlm_free(optimiser_path);
     return st;
@@ -110,7 +107,7 @@ vlmoe_status vlm_checkpoint_save(vlmoe_trainer *t, const char *dir, vlmoe_error 
     vlm_ckpt_step_name(t->step, name);
     VLM_TRY(vlm_ckpt_begin(dir, name, &writer, error));
     const char *folder = vlm_ckpt_folder(writer);
-    st = write_slabs(t, folder, error);
+    st = write_state_files(t, folder, error);
     if (!st) st = write_codebook(t, folder, error);
     if (!st) st = copy_text_model(t, folder, error);
     if (!st) st = write_state(t, folder, error);
@@ -256,13 +253,10 @@ vlmoe_status vlm_checkpoint_load_model(const vlm_checkpoint *c, vlmoe_context *c
                                        vlm_tokeniser *tokeniser, const char *name_prefix,
                                        vlmoe_error *error)
 {
-    const vlm_slab model = {"", ctx->master};
     const char *path = vlm_ckpt_path(c->files, "model.safetensors");
     if (!path) return vlm_fail(error, VLMOE_E_FORMAT, "%s: model.safetensors is missing", c->path);
-    VLM_TRY(vlm_slabs_read(ctx, false, 1, &model, name_prefix, path, error));
-    if (tokeniser) VLM_TRY(load_codebook(c, tokeniser, error));
-    vlmoe_status st = vlm_ctx_refresh_copies(ctx);
-    return st ? vlm_fail(error, st, "%s", vlmoe_context_error(ctx)) : VLMOE_OK;
+    VLM_TRY(vlm_state_read(ctx, VLM_STATE_VALUES, name_prefix, path, error));
+    return tokeniser ? load_codebook(c, tokeniser, error) : VLMOE_OK;
 }
 
 vlmoe_status vlm_checkpoint_load_optimiser(const vlm_checkpoint *c, vlmoe_context *ctx,
@@ -273,7 +267,5 @@ vlmoe_status vlm_checkpoint_load_optimiser(const vlm_checkpoint *c, vlmoe_contex
         return vlm_fail(error, VLMOE_E_FORMAT, "%s: optimiser.safetensors is missing", c->path);
     vlmoe_status st = vlm_ctx_moments(ctx);
     if (st) return vlm_fail(error, st, "%s", vlmoe_context_error(ctx));
-    const vlm_slab moments[2] = {{"m/", ctx->moments, ctx->moment_dtype},
-                                 {"v/", vlm_ctx_second_moments(ctx), ctx->moment_dtype}};
-    return vlm_slabs_read(ctx, true, 2, moments, "", path, error);
+    return vlm_state_read(ctx, VLM_STATE_MOMENTS, "", path, error);
 }

@@ -101,35 +101,36 @@ static vlmoe_status add_device(vlm_dump *dump, vlmoe_trainer *t, char *name, vlm
               : VLMOE_OK;
 }
 
-typedef struct piece_job {
+typedef struct tensor_job {
     vlm_dump *dump;
     vlmoe_trainer *trainer;
     const char *prefix;
-    const float *slab;
+    bool is_grad;
     float factor;
-} piece_job;
+} tensor_job;
 
-static vlmoe_status add_piece(void *arg, const vlm_piece *piece)
+static vlmoe_status add_tensor(void *arg, const vlm_file_tensor *tensor)
 {
-    piece_job *job = arg;
-    char *name = vlm_format("%s/%s", job->prefix, piece->name);
-    VLM_TRY(add_device(job->dump, job->trainer, name, VLMOE_F32, piece->rank, piece->dims,
-                       job->slab + piece->at));
+    tensor_job *job = arg;
+    const vlm_piece *whole = tensor->pieces;
+    char *name = vlm_format("%s/%s", job->prefix, tensor->name);
+    VLM_TRY(add_device(job->dump, job->trainer, name, VLMOE_F32, tensor->rank, tensor->dims,
+                       job->is_grad ? whole->grad : whole->value));
     float *values = job->dump->entries[job->dump->n - 1].data;
-    for (int64_t i = 0; i < piece->n && job->factor != 1.0f; i++) values[i] *= job->factor;
+    for (int64_t i = 0; i < tensor->n && job->factor != 1.0f; i++) values[i] *= job->factor;
     return VLMOE_OK;
 }
 
 vlmoe_status vlm_dump_params(vlm_dump *dump, vlmoe_trainer *t, const char *prefix)
 {
-    piece_job job = {dump, t, prefix, t->ctx->master, 1.0f};
-    return vlm_pieces_walk(t->ctx, true, add_piece, &job, &t->error);
+    tensor_job job = {dump, t, prefix, false, 1.0f};
+    return vlm_file_tensors_walk(t->ctx, true, add_tensor, &job, &t->error);
 }
 
 vlmoe_status vlm_dump_grads(vlm_dump *dump, vlmoe_trainer *t)
 {
-    piece_job job = {dump, t, "grad", t->ctx->grads, 1.0f / (float)t->config->run.groups};
-    return vlm_pieces_walk(t->ctx, true, add_piece, &job, &t->error);
+    tensor_job job = {dump, t, "grad", true, 1.0f / (float)t->config->run.groups};
+    return vlm_file_tensors_walk(t->ctx, true, add_tensor, &job, &t->error);
 }
 
 #define D(...) ((int64_t[]){__VA_ARGS__})

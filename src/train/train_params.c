@@ -3,59 +3,92 @@
 #include <string.h>
 #include "train_params.h"
 
-static vlmoe_status walk_param(vlmoe_context *ctx, const vlm_param *param, vlm_piece_fn fn,
-                               void *arg, vlmoe_error *error)
+static bool is_same_tensor(const vlm_piece *a, const vlm_piece *b)
 {
-    int64_t experts = param->n_experts ? param->n_experts : 1;
-    bool is_experts = param->n_experts > 0;
-    vlm_piece piece = {.param = param,
-                       .rank = param->tensor.rank - is_experts,
-                       .dims = param->tensor.dim + is_experts};
-    piece.n = vlm_param_elements(param) / experts;
-    for (int64_t e = 0; e < experts; e++) {
-        piece.name = vlm_param_expert_name(param, e);
-        if (!piece.name)
-            return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for the name of %s", param->name);
-        piece.at = param->at + e * piece.n;
-        vlmoe_status st = fn(arg, &piece);
-        vlm_free(piece.name);
-        if (st) return st;
+    return a->param == b->param && a->expert == b->expert;
+}
+
+static vlmoe_status visit(const vlm_piece *pieces, int64_t n_pieces, vlm_file_tensor_fn fn,
+                          void *arg, vlmoe_error *error)
+{
+    const vlm_param *param = pieces->param;
+    bool is_expert = pieces->expert >= 0;
+    vlm_file_tensor tensor = {.param = param,
+                              .name = vlm_param_expert_name(param, pieces->expert),
+                              .rank = param->tensor.rank - is_expert,
+                              .dims = param->tensor.dim + is_expert,
+                              .n = vlm_param_file_elements(param),
+                              .pieces = pieces,
+                              .n_pieces = n_pieces};
+    if (!tensor.name)
+        return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for the name of %s", param->name);
+    vlmoe_status st = fn(arg, &tensor);
+    vlm_free(tensor.name);
+    return st;
+}
+
+vlmoe_status vlm_file_tensors_walk(vlmoe_context *ctx, bool trained_only, vlm_file_tensor_fn fn,
+                                   void *arg, vlmoe_error *error)
+{
+    for (int64_t i = 0, end; i < ctx->n_pieces; i = end) {
+        const vlm_piece *first = &ctx->pieces[i];
+        for (end = i + 1; end < ctx->n_pieces && is_same_tensor(first, &ctx->pieces[end]);) end++;
+        if (trained_only && !first->param->trained) continue;
+        VLM_TRY(visit(first, end - i, fn, arg, error));
     }
-    (void)ctx;
     return VLMOE_OK;
 }
 
-vlmoe_status vlm_pieces_walk(vlmoe_context *ctx, bool trained_only, vlm_piece_fn fn, void *arg,
-                             vlmoe_error *error)
-{
-    for (int64_t i = 0; i < ctx->n_params; i++)
-        if (!trained_only || ctx->params[i]->trained)
-            VLM_TRY(walk_param(ctx, ctx->params[i], fn, arg, error));
-    return VLMOE_OK;
-}
-
-typedef struct slab_job {
+typedef struct state_job {
     vlmoe_context *ctx;
-    const vlm_slab *slab;
+    vlm_state_kind kind;
+    int part;    /* of a file: both moments are two */
     bool is_dry; /* check only */
     vlm_st_writer *writer;
     vlm_st *file;
     const char *path, *name_prefix;
     int64_t n_found;
     vlmoe_error *error;
-} slab_job;
+} state_job;
 
-static char *file_name(const slab_job *job, const vlm_piece *piece)
+static int n_parts(const state_job *job)
 {
-    return vlm_format("%s%s", job->slab->prefix, piece->name + strlen(job->name_prefix));
+    return job->kind == VLM_STATE_VALUES ? 1 : 2;
 }
 
-static vlmoe_status declare_piece(void *arg, const vlm_piece *piece)
+static vlmoe_dtype dtype_of(const state_job *job)
 {
-    slab_job *job = arg;
-    char *name = file_name(job, piece);
+    return job->kind == VLM_STATE_VALUES ? VLMOE_F32 : job->ctx->moment_dtype;
+}
+
+static char *file_name(const state_job *job, const vlm_file_tensor *tensor)
+{
+    static const char *const moment[] = {"m/", "v/"};
+    const char *prefix = job->kind == VLM_STATE_VALUES ? "" : moment[job->part];
+    return vlm_format("%s%s", prefix, tensor->name + strlen(job->name_prefix));
+}
+
+/* Where an owned piece lies. */
+static char *data_of(const state_job *job, const vlm_piece *piece)
+{
+    return job->kind == VLM_STATE_VALUES ? piece->value
+                                         : vlm_piece_moment(job->ctx, piece, job->part);
+}
+
+static vlmoe_status walk(state_job *job, vlm_file_tensor_fn fn, void *arg)
+{
+    for (job->part = 0; job->part < n_parts(job); job->part++)
+        VLM_TRY(
+            vlm_file_tensors_walk(job->ctx, job->kind == VLM_STATE_MOMENTS, fn, arg, job->error));
+    return VLMOE_OK;
+}
+
+static vlmoe_status declare_tensor(void *arg, const vlm_file_tensor *tensor)
+{
+    state_job *job = arg;
+    char *name = file_name(job, tensor);
     if (!name) return vlm_fail(job->error, VLMOE_E_NOMEM, "out of memory for a tensor's name");
-    vlm_st_decl decl = {name, job->slab->dtype, piece->rank, piece->dims};
+    vlm_st_decl decl = {name, dtype_of(job), tensor->rank, tensor->dims};
     vlmoe_status st = vlm_st_writer_declare(job->writer, &decl, job->error);
     vlm_free(name);
     return st;
@@ -63,21 +96,22 @@ static vlmoe_status declare_piece(void *arg, const vlm_piece *piece)
 
 enum { CHUNK = 1 << 16 };
 
-static vlmoe_status put_piece(void *arg, const vlm_piece *piece)
+static vlmoe_status put_tensor(void *arg, const vlm_file_tensor *tensor)
 {
-    slab_job *job = arg;
+    state_job *job = arg;
     const vlmoe_context *ctx = job->ctx;
-    char *name = file_name(job, piece);
-    size_t element = vlm_dtype_bytes(job->slab->dtype);
+    const vlm_piece *piece = tensor->pieces;
+    char *name = file_name(job, tensor);
+    size_t element = vlm_dtype_bytes(dtype_of(job));
     char *chunk = vlm_alloc(CHUNK * element);
     vlmoe_status st = name && chunk ? VLMOE_OK
                                     : vlm_fail(job->error, VLMOE_E_NOMEM,
-                                               "out of memory while writing %s", piece->name);
+                                               "out of memory while writing %s", tensor->name);
     for (int64_t at = 0; at < piece->n && !st; at += CHUNK) {
         size_t bytes = (size_t)VLM_MIN((int64_t)CHUNK, piece->n - at) * element;
-        const char *from = (const char *)job->slab->data + (size_t)(piece->at + at) * element;
+        const char *from = data_of(job, piece) + (size_t)at * element;
         st = ctx->backend->download(ctx->device, chunk, from, bytes);
-        if (st) vlm_fail(job->error, st, "cannot read %s from the device", piece->name);
+        if (st) vlm_fail(job->error, st, "cannot read %s from the device", tensor->name);
         else st = vlm_st_writer_put(job->writer, name, chunk, bytes, job->error);
     }
     vlm_free(chunk);
@@ -85,17 +119,13 @@ static vlmoe_status put_piece(void *arg, const vlm_piece *piece)
     return st;
 }
 
-vlmoe_status vlm_slabs_write(vlmoe_context *ctx, bool trained_only, int n, const vlm_slab *slabs,
-                             const char *path, vlmoe_error *error)
+vlmoe_status vlm_state_write(vlmoe_context *ctx, vlm_state_kind kind, const char *path,
+                             vlmoe_error *error)
 {
-    slab_job job = {.ctx = ctx, .path = path, .name_prefix = "", .error = error};
-    vlmoe_status st = vlm_st_writer_create(path, &job.writer, error);
-    if (st) return st;
-    for (int pass = 0; pass < 2; pass++)
-        for (int i = 0; i < n && !st; i++) {
-            job.slab = &slabs[i];
-            st = vlm_pieces_walk(ctx, trained_only, pass ? put_piece : declare_piece, &job, error);
-        }
+    state_job job = {.ctx = ctx, .kind = kind, .path = path, .name_prefix = "", .error = error};
+    VLM_TRY(vlm_st_writer_create(path, &job.writer, error));
+    vlmoe_status st = walk(&job, declare_tensor, &job);
+    if (!st) st = walk(&job, put_tensor, &job);
     if (!st) return vlm_st_writer_close(job.writer, error);
     vlm_st_writer_abandon(job.writer);
     return st;
@@ -110,67 +140,76 @@ static void shape_text(int rank, const int64_t *dims, char *out, size_t bytes)
     if (used < bytes) snprintf(out + used, bytes - used, "]");
 }
 
-static vlmoe_status check_tensor(const slab_job *job, const vlm_piece *piece,
+static vlmoe_status check_tensor(const state_job *job, const vlm_file_tensor *tensor,
                                  const vlm_st_tensor *found, const char *name)
 {
     char expected[128], given[128];
     if (!found)
         return vlm_fail(job->error, VLMOE_E_FORMAT, "%s: tensor %s is missing", job->path, name);
-    if (found->dtype != (vlm_st_dtype)job->slab->dtype)
+    if (found->dtype != (vlm_st_dtype)dtype_of(job))
         return vlm_fail(job->error, VLMOE_E_DTYPE, "%s: tensor %s must be %s, found %s", job->path,
-                        name, vlm_st_dtype_name(job->slab->dtype), vlm_st_dtype_name(found->dtype));
-    bool is_equal = found->rank == piece->rank;
-    for (int i = 0; i < piece->rank && is_equal; i++) is_equal = found->dims[i] == piece->dims[i];
+                        name, vlm_st_dtype_name(dtype_of(job)), vlm_st_dtype_name(found->dtype));
+    bool is_equal = found->rank == tensor->rank;
+    for (int i = 0; i < tensor->rank && is_equal; i++) is_equal = found->dims[i] == tensor->dims[i];
     if (is_equal) return VLMOE_OK;
-    shape_text(piece->rank, piece->dims, expected, sizeof expected);
+    shape_text(tensor->rank, tensor->dims, expected, sizeof expected);
     shape_text(found->rank, found->dims, given, sizeof given);
     return vlm_fail(job->error, VLMOE_E_SHAPE, "%s: tensor %s must have shape %s, found %s",
                     job->path, name, expected, given);
 }
 
-static vlmoe_status read_piece(void *arg, const vlm_piece *piece)
+static bool has_prefix(const state_job *job, const vlm_file_tensor *tensor)
 {
-    slab_job *job = arg;
-    if (strncmp(piece->name, job->name_prefix, strlen(job->name_prefix))) return VLMOE_OK;
-    char *name = file_name(job, piece);
+    return !strncmp(tensor->name, job->name_prefix, strlen(job->name_prefix));
+}
+
+static vlmoe_status put_values(const state_job *job, const vlm_file_tensor *tensor,
+                               const vlm_st_tensor *found)
+{
+    const vlm_piece *piece = tensor->pieces;
+    return job->ctx->backend->upload(job->ctx->device, data_of(job, piece), found->data,
+                                     found->bytes);
+}
+
+static vlmoe_status read_tensor(void *arg, const vlm_file_tensor *tensor)
+{
+    state_job *job = arg;
+    if (!has_prefix(job, tensor)) return VLMOE_OK;
+    char *name = file_name(job, tensor);
     if (!name) return vlm_fail(job->error, VLMOE_E_NOMEM, "out of memory for a tensor's name");
     const vlm_st_tensor *found = vlm_st_find(job->file, name);
-    vlmoe_status st = check_tensor(job, piece, found, name);
+    vlmoe_status st = check_tensor(job, tensor, found, name);
     job->n_found++;
     if (!st && !job->is_dry) {
-        char *to = (char *)job->slab->data + (size_t)piece->at * vlm_dtype_bytes(job->slab->dtype);
-        st = job->ctx->backend->upload(job->ctx->device, to, found->data, found->bytes);
+        st = put_values(job, tensor, found);
         if (st) vlm_fail(job->error, st, "cannot write %s to the device", name);
     }
     vlm_free(name);
     return st;
 }
 
-/* Is this tensor of the file one that some slab knows? Only asked when counts differ, to name the stranger. */
+/* Is this tensor of the file one that the model knows? Only asked when counts differ, to name the stranger. */
 typedef struct search {
     const char *wanted;
-    const slab_job *job;
+    const state_job *job;
     bool is_known;
 } search;
 
-static vlmoe_status look_for(void *arg, const vlm_piece *piece)
+static vlmoe_status look_for(void *arg, const vlm_file_tensor *tensor)
 {
     search *s = arg;
-    if (strncmp(piece->name, s->job->name_prefix, strlen(s->job->name_prefix))) return VLMOE_OK;
-    char *name = file_name(s->job, piece);
+    if (!has_prefix(s->job, tensor)) return VLMOE_OK;
+    char *name = file_name(s->job, tensor);
     s->is_known = s->is_known || (name && !strcmp(name, s->wanted));
     vlm_free(name);
     return VLMOE_OK;
 }
 
-static vlmoe_status name_stranger(slab_job *job, bool trained_only, int n, const vlm_slab *slabs)
+static vlmoe_status name_stranger(state_job *job)
 {
     for (int64_t i = 0; i < vlm_st_count(job->file); i++) {
         search s = {vlm_st_get(job->file, i)->name, job, false};
-        for (int k = 0; k < n && !s.is_known; k++) {
-            job->slab = &slabs[k];
-            VLM_TRY(vlm_pieces_walk(job->ctx, trained_only, look_for, &s, job->error));
-        }
+        VLM_TRY(walk(job, look_for, &s));
         if (!s.is_known)
             return vlm_fail(job->error, VLMOE_E_FORMAT, "%s: tensor %s is not part of this model",
                             job->path, s.wanted);
@@ -178,27 +217,25 @@ static vlmoe_status name_stranger(slab_job *job, bool trained_only, int n, const
     return VLMOE_OK;
 }
 
-static vlmoe_status read_all(slab_job *job, bool trained_only, int n, const vlm_slab *slabs,
-                             bool is_dry)
+static vlmoe_status read_all(state_job *job, bool is_dry)
 {
     job->n_found = 0;
     job->is_dry = is_dry;
-    for (int i = 0; i < n; i++) {
-        job->slab = &slabs[i];
-        VLM_TRY(vlm_pieces_walk(job->ctx, trained_only, read_piece, job, job->error));
-    }
-    return job->n_found == vlm_st_count(job->file) ? VLMOE_OK
-                                                   : name_stranger(job, trained_only, n, slabs);
+    VLM_TRY(walk(job, read_tensor, job));
+    return job->n_found == vlm_st_count(job->file) ? VLMOE_OK : name_stranger(job);
 }
 
-vlmoe_status vlm_slabs_read(vlmoe_context *ctx, bool trained_only, int n, const vlm_slab *slabs,
-                            const char *name_prefix, const char *path, vlmoe_error *error)
+vlmoe_status vlm_state_read(vlmoe_context *ctx, vlm_state_kind kind, const char *name_prefix,
+                            const char *path, vlmoe_error *error)
 {
-    slab_job job = {.ctx = ctx, .path = path, .name_prefix = name_prefix, .error = error};
+    state_job job = {
+        .ctx = ctx, .kind = kind, .path = path, .name_prefix = name_prefix, .error = error};
     VLM_TRY(vlm_st_open(path, &job.file, error));
-    vlmoe_status st = read_all(&job, trained_only, n, slabs,
-                               true); /* all checks before the first write: no half-read model */
-    if (!st) st = read_all(&job, trained_only, n, slabs, false);
+    vlmoe_status st =
+        read_all(&job, true); /* all checks before the first write: no half-read model */
+    if (!st) st = read_all(&job, false);
     vlm_st_close(job.file);
-    return st;
+    if (st || kind == VLM_STATE_MOMENTS) return st;
+    st = vlm_ctx_refresh_copies(ctx);
+    return st ? vlm_fail(error, st, "%s", vlmoe_context_error(ctx)) : VLMOE_OK;
 }

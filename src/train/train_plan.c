@@ -57,8 +57,9 @@ static vlmoe_status record_pretrain(vlmoe_context *ctx, const vlmoe_config *c,
         size_t waiting = vlm_defer_waiting(ctx);
         if (p || !waiting) continue;
         /* What waits is summed by one call over groups: as many are recorded, for that call's scratch. */
-        plan->defer_bytes = VLM_MIN(most, waiting * (size_t)c->run.groups);
-        n_groups = VLM_MIN(c->run.groups, VLM_MIN(MOST_RECORDED, (int64_t)(most / waiting)));
+        int64_t together = vlm_grad_chain_steps(ctx);
+        plan->defer_bytes = VLM_MIN(most, waiting * (size_t)together);
+        n_groups = VLM_MIN(together, VLM_MIN(MOST_RECORDED, (int64_t)(most / waiting)));
     }
     if (!st) st = vlm_defer_flush(ctx);
     plan->recorded = VLM_MAX(n_groups, 1);
@@ -94,18 +95,16 @@ static vlmoe_status record(vlmoe_context *ctx, const vlmoe_config *c, const vlm_
 
 static void read_sizes(const vlmoe_context *ctx, const vlmoe_config *c, vlm_plan *plan)
 {
-    size_t wide = vlm_dtype_bytes(ctx->wide);
     for (int64_t i = 0; i < ctx->n_params; i++) {
-        int64_t n = vlm_param_elements(ctx->params[i]);
+        int64_t n = vlm_param_file_elements(ctx->params[i]) * vlm_param_files(ctx->params[i]);
         plan->parameters += n;
         if (ctx->params[i]->trained) plan->trained += n;
     }
-    plan->master_bytes = (size_t)ctx->n_elements * wide;
-    plan->grad_bytes = plan->master_bytes;
-    plan->moment_bytes =
-        2 * (size_t)ctx->n_elements * (strcmp(c->optim.moments, "bf16") ? wide : 2);
-    plan->copy_bytes =
-        ctx->compute == ctx->wide ? 0 : (size_t)ctx->n_elements * vlm_dtype_bytes(ctx->compute);
+    const vlm_state_bytes state = vlm_ctx_state_bytes(ctx);
+    plan->master_bytes = state.values;
+    plan->grad_bytes = state.gradients;
+    plan->moment_bytes = state.moments;
+    plan->copy_bytes = state.copies;
     plan->step_bytes = ctx->arena.peak;
     plan->flops = ctx->backend->flops(ctx->device) * (double)c->run.groups /
                   (double)VLM_MAX(plan->recorded, 1);
@@ -161,7 +160,9 @@ static vlmoe_status plan_once(const vlmoe_config *config, int64_t n_words, vlm_p
     params.compute = strcmp(config->run.dtype, "bf16") ? VLMOE_F32 : VLMOE_BF16;
     params.step_bytes = (size_t)1 << 60; /* addresses only */
     VLM_TRY(vlmoe_context_create(&params, &ctx, error));
-    vlmoe_status st = vlm_plan_parts_make(ctx, config, n_words, &parts, error);
+    if (!strcmp(config->optim.moments, "bf16")) ctx->moment_dtype = VLMOE_BF16;
+    vlmoe_status st = vlm_ctx_groups(ctx, config->run.groups);
+    if (!st) st = vlm_plan_parts_make(ctx, config, n_words, &parts, error);
     if (!st) {
         st = record(ctx, config, &parts, &plan);
         if (st) vlm_fail(error, st, "dry run: %s", vlmoe_context_error(ctx));

@@ -1,7 +1,7 @@
 /* One optimiser step: a list of groups, each forward and backward in turn, then one update. */
 #include <math.h>
 #include <string.h>
-#include "autograd_defer.h"
+#include "optim_reduce.h"
 #include "optim_schedule.h"
 #include "train_dump.h"
 #include "train_group.h"
@@ -94,6 +94,7 @@ static vlmoe_status run_group(vlmoe_trainer *t, const vlm_group *group, vlm_tall
         vlm_span_begin(spans, VLM_SPAN_PHASE, "backward", NULL, group->index);
         vlm_masked_release(tape, &masked);
         st = vlmoe_tape_backward(tape, 1.0);
+        if (!st) st = vlm_reduce_micro_step(t->ctx);
         vlm_span_end(spans);
         if (st)
             vlm_fail(&t->error, st, "step %lld, backward: %s", (long long)t->step + 1,
@@ -121,7 +122,7 @@ static vlmoe_status run_groups(vlmoe_trainer *t, vlm_tally *tally)
         if (!t->model && !t->step && !p) VLM_TRY(start_codebook(t, group));
         VLM_TRY(run_group(t, group, tally));
     }
-    vlmoe_status st = vlm_defer_flush(t->ctx);
+    vlmoe_status st = vlm_reduce_finish(t->ctx);
     return st ? vlm_fail(&t->error, st, "step %lld, backward: %s", (long long)t->step + 1,
                          vlmoe_context_error(t->ctx))
               : VLMOE_OK;

@@ -85,6 +85,7 @@ static vlmoe_status open_context(vlmoe_trainer *t, const char *device, int64_t n
     }
     VLM_TRY(vlmoe_context_create(&params, &t->ctx, &t->error));
     if (!strcmp(t->config->optim.moments, "bf16")) t->ctx->moment_dtype = VLMOE_BF16;
+    VLM_TRY(vlm_ctx_groups(t->ctx, t->config->run.groups));
     t->ctx->backend->reserve(t->ctx->device,
                              plan.scratch_bytes + plan.scratch_bytes / 16 + (1 << 18));
     vlmoe_status st = vlm_defer_open(t->ctx, plan.defer_bytes);

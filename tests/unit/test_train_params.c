@@ -118,11 +118,10 @@ static void expect_refusal(int n, const given *tensors, vlmoe_status status, con
     size_t bytes = (size_t)ctx->n_elements * sizeof(float);
     char before[4096];
     vlmoe_error error = {0};
-    const vlm_slab slab = {"", ctx->master};
     CHECK(bytes <= sizeof before);
     memcpy(before, ctx->master, bytes);
-    CHECK_STATUS_E(vlm_slabs_read(ctx, false, 1, &slab, "", write_file(n, tensors), &error), status,
-                   &error);
+    CHECK_STATUS_E(vlm_state_read(ctx, VLM_STATE_VALUES, "", write_file(n, tensors), &error),
+                   status, &error);
     CHECK_HAS(error.text, text);
     CHECK_HAS(error.text, "given.safetensors");
     CHECK(!memcmp(before, ctx->master, bytes));
@@ -134,11 +133,10 @@ TEST(params_come_back_as_they_were_written)
     vlmoe_context *a = make_context(), *b = make_context();
     vlmoe_error error = {0};
     size_t bytes = (size_t)a->n_elements * sizeof(float);
-    const vlm_slab from = {"", a->master}, to = {"", b->master};
     memset(b->master, 0, bytes);
-    CHECK_STATUS_E(vlm_slabs_write(a, false, 1, &from, path_of("whole.safetensors"), &error),
+    CHECK_STATUS_E(vlm_state_write(a, VLM_STATE_VALUES, path_of("whole.safetensors"), &error),
                    VLMOE_OK, &error);
-    CHECK_STATUS_E(vlm_slabs_read(b, false, 1, &to, "", path_of("whole.safetensors"), &error),
+    CHECK_STATUS_E(vlm_state_read(b, VLM_STATE_VALUES, "", path_of("whole.safetensors"), &error),
                    VLMOE_OK, &error);
     for (int64_t i = 0; i < a->n_params; i++) {
         const vlm_param *p = a->params[i];
@@ -156,9 +154,7 @@ TEST(params_file_holds_one_tensor_per_expert_and_moments_without_frozen_ones)
     vlmoe_error error = {0};
     vlm_st *file = NULL;
     CHECK_STATUS_E(vlm_ctx_moments(ctx), VLMOE_OK, &ctx->error);
-    const vlm_slab moments[2] = {{"m/", ctx->moments},
-                                 {"v/", (float *)ctx->moments + ctx->n_elements}};
-    CHECK_STATUS_E(vlm_slabs_write(ctx, true, 2, moments, path_of("moments.safetensors"), &error),
+    CHECK_STATUS_E(vlm_state_write(ctx, VLM_STATE_MOMENTS, path_of("moments.safetensors"), &error),
                    VLMOE_OK, &error);
     CHECK_STATUS_E(vlm_st_open(path_of("moments.safetensors"), &file, &error), VLMOE_OK, &error);
     CHECK_INT(vlm_st_count(file), 2 * (2 + EXPERTS));
@@ -176,9 +172,8 @@ TEST(params_of_a_part_are_read_by_prefix_and_others_stay)
     const given part[] = {{"0.scale", VLMOE_F32, {COLS}}, {"1.scale", VLMOE_F32, {COLS}}};
     vlmoe_context *ctx = make_context();
     vlmoe_error error = {0};
-    const vlm_slab slab = {"", ctx->master};
     const float *values = ctx->master, first = values[ctx->params[0]->at];
-    CHECK_STATUS_E(vlm_slabs_read(ctx, false, 1, &slab, "experts.", write_file(2, part), &error),
+    CHECK_STATUS_E(vlm_state_read(ctx, VLM_STATE_VALUES, "experts.", write_file(2, part), &error),
                    VLMOE_OK, &error);
     for (int64_t i = 0; i < EXPERTS * COLS; i++) CHECK(values[ctx->params[2]->at + i] == 0.0f);
     CHECK(first != 0.0f && values[ctx->params[0]->at] == first);
