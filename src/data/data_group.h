@@ -21,6 +21,7 @@ typedef struct vlm_group {
     int32_t *text_offset;                /* [n_pairs + n_texts + 1] */
     int64_t *sample;                     /* [n_images + n_pairs + n_texts] global sample numbers, streams A, B, C */
     int64_t n_cut;                       /* texts longer than the limit in this group */
+    bool is_repeat;                      /* evaluation on several ranks: there was no group left for this one; its numbers must not count */
 } vlm_group;
 
 /* Memory of a group is one block owned by the source. Its bytes, and where each array of vlm_group starts in it (NULL allowed): pixels,
@@ -44,6 +45,11 @@ typedef struct vlm_source vlm_source;
  * Errors: IO, FORMAT, ARG (naming keys), NOMEM. */
 vlmoe_status vlm_source_open(const vlmoe_config *config, vlm_source_mode mode, const vlm_spm *spm, const vlm_log *log, vlm_source **out, vlmoe_error *error);
 void vlm_source_close(vlm_source *source); /* NULL allowed; stops the threads */
+
+/* From here on only every ranks-th group comes, from group rank on: i * ranks + rank of each step. ranks divides G in training. In
+ * evaluation every rank gets as many turns; one whose groups have run out gets the last group once more. Back to the first step.
+ * Errors: ARG, NOMEM. */
+vlmoe_status vlm_source_share(vlm_source *source, int rank, int ranks, vlmoe_error *error);
 
 /* Position: groups are numbered step * G + index. Seek before the first next, or at any time (drops what was prefetched). In training
  * the samples of any position are a function of (config, seed, position) alone, so a position is all that a checkpoint needs. */

@@ -87,12 +87,29 @@ static int64_t group_limit(const vlm_source *source)
     return n;
 }
 
-static vlmoe_status prepare(void *arg, int64_t number, int slot, int worker,
+/* turn: which of this rank's groups. R divides G, so its groups of all steps are R apart. */
+static vlmoe_status prepare(void *arg, int64_t turn, int slot, int worker,
                             const atomic_bool *cancel, vlmoe_error *error)
 {
     vlm_source *source = arg;
-    return vlm_group_fill(source, number, source->workspaces[worker], &source->slots[slot], cancel,
-                          error);
+    const int64_t number = turn * source->ranks + source->rank, limit = group_limit(source);
+    vlm_group *group = &source->slots[slot];
+    group->is_repeat = limit >= 0 && number >= limit;
+    return vlm_group_fill(source, group->is_repeat ? limit - 1 : number, source->workspaces[worker],
+                          group, cancel, error);
+}
+
+static vlmoe_status start_prefetch(vlm_source *source, vlmoe_error *error)
+{
+    const int64_t limit = group_limit(source);
+    const vlm_prefetch_params params = {
+        .fn = prepare,
+        .arg = source,
+        .n_workers = source->n_workers,
+        .n_slots = source->n_slots,
+        .limit = limit < 0 ? limit : (limit + source->ranks - 1) / source->ranks,
+    };
+    return vlm_prefetch_open(&params, &source->prefetch, error);
 }
 
 /* One for each thread that makes groups, and one for the caller's samples. */
@@ -118,14 +135,7 @@ static vlmoe_status start(vlm_source *source, const vlm_cfg_data *data, vlmoe_er
         VLM_TRY(vlm_group_reserve(source, &source->slots[source->n_slots], error));
     source->n_workers = (int)VLM_MIN(data->workers, data->prefetch); /* a group is one thread's */
     VLM_TRY(make_workspaces(source, error));
-    const vlm_prefetch_params params = {
-        .fn = prepare,
-        .arg = source,
-        .n_workers = source->n_workers,
-        .n_slots = n_slots,
-        .limit = group_limit(source),
-    };
-    return vlm_prefetch_open(&params, &source->prefetch, error);
+    return start_prefetch(source, error);
 }
 
 static vlmoe_status open_all(vlm_source *source, const vlmoe_config *config, const vlm_log *log,
@@ -149,6 +159,7 @@ vlmoe_status vlm_source_open(const vlmoe_config *config, vlm_source_mode mode, c
     if (!source) return vlm_fail(error, VLMOE_E_NOMEM, "no memory for a source of data");
     source->mode = mode;
     source->spm = spm;
+    source->ranks = 1;
     vlmoe_status status = open_all(source, config, log, error);
     if (status) {
         vlm_source_close(source);
@@ -178,12 +189,25 @@ void vlm_source_close(vlm_source *source)
     vlm_free(source);
 }
 
+vlmoe_status vlm_source_share(vlm_source *source, int rank, int ranks, vlmoe_error *error)
+{
+    bool is_whole = source->mode == VLM_SOURCE_EVAL || (ranks > 0 && source->groups % ranks == 0);
+    if (ranks < 1 || rank < 0 || rank >= ranks || !is_whole)
+        return vlm_fail(error, VLMOE_E_ARG, "data for rank %d of %d with run.groups %lld", rank,
+                        ranks, (long long)source->groups);
+    vlm_prefetch_close(source->prefetch);
+    source->prefetch = NULL;
+    source->rank = rank;
+    source->ranks = ranks;
+    return start_prefetch(source, error);
+}
+
 vlmoe_status vlm_source_seek(vlm_source *source, int64_t step, vlmoe_error *error)
 {
-    int64_t number = 0;
-    if (step < 0 || !vlm_mul_i64(step, source->groups, &number))
+    int64_t turn = 0;
+    if (step < 0 || !vlm_mul_i64(step, source->groups / source->ranks, &turn))
         return vlm_fail(error, VLMOE_E_ARG, "data cannot start at step %lld", (long long)step);
-    vlm_prefetch_seek(source->prefetch, number);
+    vlm_prefetch_seek(source->prefetch, turn);
     return VLMOE_OK;
 }
 

@@ -42,6 +42,7 @@ struct vlm_source {
     double block_aspect;
     vlm_sets sets[VLM_STREAMS];
     vlm_cache *cache; /* NULL = none */
+    int rank, ranks; /* every ranks-th group is this source's, from number rank on */
     int n_slots;
     vlm_group *slots;
     int n_workers;

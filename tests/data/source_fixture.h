@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base_file.h"
+#include "base_hash.h"
 #include "data_group.h"
 #include "data_shard.h"
 #include "harness.h"
@@ -194,6 +195,32 @@ static inline void check_picture(const vlm_group *group, int64_t picture, int64_
 static inline int64_t words(const vlm_group *group, int64_t t)
 {
     return group->text_offset[t + 1] - group->text_offset[t] - 2;
+}
+
+static inline uint64_t hash_group(const vlm_group *group)
+{
+    const int64_t pictures = group->n_images + group->n_pairs,
+                  texts = group->n_pairs + group->n_texts;
+    const int64_t numbers[] = {group->step,    group->index,    group->n_images, group->n_pairs,
+                               group->n_texts, group->n_tokens, group->n_cut};
+    const struct {
+        const void *data;
+        int64_t bytes;
+    } parts[] = {
+        {numbers, sizeof numbers},
+        {group->pixels, pictures * PIXELS},
+        {group->patch_mask, pictures * PATCHES},
+        {group->token, group->n_tokens * 4},
+        {group->token_target, group->n_tokens * 4},
+        {group->text_offset, (texts + 1) * 4},
+        {group->sample, (pictures + group->n_texts) * 8},
+    };
+    vlm_hasher *hasher = vlm_hasher_create();
+    for (int i = 0; i < VLM_COUNT(parts); i++)
+        vlm_hasher_put(hasher, parts[i].data, (size_t)parts[i].bytes);
+    uint64_t value = vlm_hasher_value(hasher);
+    vlm_hasher_destroy(hasher);
+    return value;
 }
 
 #endif

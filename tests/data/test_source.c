@@ -1,35 +1,8 @@
 /* Groups of training: what is in them, and that they depend on config, seed and position alone. */
 #include <math.h>
-#include "base_hash.h"
 #include "source_fixture.h"
 
 static const char *const PLAIN[] = {"data.crop_min=1", "data.flip=0", "data.jitter=0", NULL};
-
-static uint64_t hash_group(const vlm_group *group)
-{
-    const int64_t pictures = group->n_images + group->n_pairs,
-                  texts = group->n_pairs + group->n_texts;
-    const int64_t numbers[] = {group->step,    group->index,    group->n_images, group->n_pairs,
-                               group->n_texts, group->n_tokens, group->n_cut};
-    const struct {
-        const void *data;
-        int64_t bytes;
-    } parts[] = {
-        {numbers, sizeof numbers},
-        {group->pixels, pictures * PIXELS},
-        {group->patch_mask, pictures * PATCHES},
-        {group->token, group->n_tokens * 4},
-        {group->token_target, group->n_tokens * 4},
-        {group->text_offset, (texts + 1) * 4},
-        {group->sample, (pictures + group->n_texts) * 8},
-    };
-    vlm_hasher *hasher = vlm_hasher_create();
-    for (int i = 0; i < VLM_COUNT(parts); i++)
-        vlm_hasher_put(hasher, parts[i].data, (size_t)parts[i].bytes);
-    uint64_t value = vlm_hasher_value(hasher);
-    vlm_hasher_destroy(hasher);
-    return value;
-}
 
 /* Hashes of the next n groups, which must be those from step on. */
 static void hash_run(vlm_source *source, int64_t step, int64_t n, uint64_t *out)
