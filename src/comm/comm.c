@@ -43,6 +43,17 @@ const char *vlm_comm_kind(const vlm_comm *comm)
     return comm->ops->kind;
 }
 
+void vlm_comm_use_device(vlm_comm *comm, const vlm_backend *backend, vlm_device *device)
+{
+    comm->backend = backend;
+    comm->device = device;
+}
+
+const char *vlm_comm_last(const vlm_comm *comm)
+{
+    return comm->last[0] ? comm->last : "nothing yet";
+}
+
 vlm_comm_counts vlm_comm_counted(const vlm_comm *comm)
 {
     return comm->counts;
@@ -95,6 +106,9 @@ vlmoe_status vlm_comm_start(vlm_comm *comm, const vlm_comm_exchange *exchange, v
 {
     VLM_TRY(check(comm, exchange, error));
     const int64_t number = comm->next_number++;
+    size_t n = VLM_MIN(strlen(exchange->what), sizeof comm->last - 1);
+    memcpy(comm->last, exchange->what, n);
+    comm->last[n] = 0;
     VLM_TRY(comm->ops->start(comm, exchange, number, error));
     comm->counts.calls++;
     for (int p = 0; p < comm->size; p++) {

@@ -39,6 +39,11 @@ int vlm_comm_rank(const vlm_comm *comm);
 int vlm_comm_size(const vlm_comm *comm);
 const char *vlm_comm_kind(const vlm_comm *comm); /* "self", "threads", "mpi" */
 
+/* Where device buffers of later exchanges lie, and those of communicators split off later; NULL: host buffers only. */
+void vlm_comm_use_device(vlm_comm *comm, const vlm_backend *backend, vlm_device *device);
+/* What the last exchange that was started here was for; "nothing yet". For messages; valid until the next. */
+const char *vlm_comm_last(const vlm_comm *comm);
+
 /* Collective: ranks of one colour (any number) become a communicator of their own, ordered by (key, rank here). Its failure text gives ranks by
  * their number in the first communicator ("rank 5"), as everything about ranks that a person reads does.  Errors: as below. */
 vlmoe_status vlm_comm_split(vlm_comm *comm, int colour, int key, const char *what, vlm_comm **out, vlmoe_error *error);

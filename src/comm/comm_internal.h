@@ -26,6 +26,7 @@ struct vlm_comm {
     vlm_log log;
     int64_t next_number;
     vlm_comm_counts counts;
+    char last[96]; /* what the last exchange was for */
     size_t *sizes; /* [4 * size] for collectives made of exchanges: send_bytes, send_at, recv_bytes, recv_at */
 };
 
