@@ -112,45 +112,57 @@ static vlmoe_status reserve_features(vlm_tokeniser *m, int64_t n)
     return VLMOE_OK;
 }
 
-/* Features [M, code_dim] and the codes [M] they chose, added to the step's sums in row order. */
-static void add_features(vlm_tokeniser *m, int64_t M, const double *feature, const int32_t *index)
+/* In row order. */
+vlmoe_status vlm_tokeniser_add(vlm_tokeniser *m, const vlm_code_choices *choices)
 {
-    int64_t C = m->config.code_dim;
+    const int64_t C = m->config.code_dim;
+    const double *feature = choices->feature;
+    VLM_TRY(reserve_features(m, choices->n));
     float *kept = m->step.feature + m->step.n_features * C;
-    for (int64_t i = 0; i < M; i++) {
-        m->step.count[index[i]] += 1.0;
+    for (int64_t i = 0; i < choices->n; i++) {
+        const int32_t k = choices->code[i];
+        m->step.count[k] += 1.0;
         for (int64_t c = 0; c < C; c++) {
-            m->step.sum[index[i] * C + c] += feature[i * C + c];
+            m->step.sum[k * C + c] += feature[i * C + c];
             kept[i * C + c] = (float)feature[i * C + c];
         }
     }
-    m->step.n_features += M;
+    m->step.n_features += choices->n;
+    return VLMOE_OK;
 }
 
-/* The features of a recording, from the device into the step's sums. */
-static vlmoe_status collect(vlm_tokeniser *m, const vlmoe_tensor *z, const int32_t *d_index)
+/* The features of a recording and the codes they chose, from the device. */
+static vlmoe_status fetch(vlm_tokeniser *m, const vlmoe_tensor *z, const int32_t *d_index,
+                          vlm_code_choices *out)
 {
     int64_t M = vlm_rows(z), C = m->config.code_dim;
     double *feature = vlm_tokeniser_work(m, M * C + M);
     if (!feature) return VLMOE_E_NOMEM;
-    int32_t *index = (int32_t *)(feature + M * C);
-    VLM_TRY(reserve_features(m, M));
+    int32_t *code = (int32_t *)(feature + M * C);
     VLM_TRY(vlm_download_wide(m->ctx, z->data, M * C, feature));
-    VLM_TRY(m->ctx->backend->download(m->ctx->device, index, d_index, (size_t)M * sizeof *index));
-    add_features(m, M, feature, index);
+    VLM_TRY(m->ctx->backend->download(m->ctx->device, code, d_index, (size_t)M * sizeof *code));
+    *out = (vlm_code_choices){M, feature, code};
     return VLMOE_OK;
 }
 
-vlmoe_status vlm_tokeniser_collect(vlmoe_tape *tape, vlm_tokeniser *model)
+vlmoe_status vlm_tokeniser_fetch(vlmoe_tape *tape, vlm_tokeniser *model, vlm_code_choices *out)
 {
     VLM_TRY(vlmoe_tape_status(tape));
+    *out = (vlm_code_choices){0, NULL, NULL};
     if (!model->ctx->backend->has_data) return VLMOE_OK;
     if (!model->z)
         return vlm_fail(vlm_ctx_error(model->ctx), VLMOE_E_STATE,
                         "no loss of the image tokeniser was recorded on this tape");
-    vlmoe_status st = collect(model, model->z, model->d_index);
+    vlmoe_status st = fetch(model, model->z, model->d_index, out);
     model->z = NULL;
     return st;
+}
+
+vlmoe_status vlm_tokeniser_collect(vlmoe_tape *tape, vlm_tokeniser *model)
+{
+    vlm_code_choices choices;
+    VLM_TRY(vlm_tokeniser_fetch(tape, model, &choices));
+    return vlm_tokeniser_add(model, &choices);
 }
 
 /* Codes that are used too little take a feature of the step and the smallest count that counts
@@ -220,9 +232,11 @@ static vlmoe_status assign(vlm_tokeniser *m, const vlmoe_tensor *z, int32_t *d_i
                                 .z = z->data,
                                 .code = m->d_code,
                                 .index = d_index};
+    vlm_code_choices choices;
     clear_step(m);
     VLM_TRY(VLM_KERNEL(m->ctx, vq_assign, &args));
-    return collect(m, z, d_index);
+    VLM_TRY(fetch(m, z, d_index, &choices));
+    return vlm_tokeniser_add(m, &choices);
 }
 
 static vlmoe_status run_kmeans(vlmoe_tape *tape, vlm_tokeniser *m, const vlmoe_tensor *z)

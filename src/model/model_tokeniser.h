@@ -30,6 +30,15 @@ void vlm_tokeniser_loss(vlmoe_tape *tape, vlm_tokeniser *model, int64_t n, const
  * (cosine) on the first step's features, before its first loss. All in wide, deterministic. */
 vlmoe_status vlm_tokeniser_start(vlm_tokeniser *model, int64_t n, const uint8_t *pixels);
 vlmoe_status vlm_tokeniser_collect(vlmoe_tape *tape, vlm_tokeniser *model);
+/* The two halves of collect, for groups that were recorded elsewhere: what this recording's pictures chose (borrowed from the model
+ * until its next call), and adding what any group chose. */
+typedef struct vlm_code_choices {
+    int64_t n;
+    const double *feature; /* [n, code_dim] */
+    const int32_t *code;   /* [n] in [0, codes) */
+} vlm_code_choices;
+vlmoe_status vlm_tokeniser_fetch(vlmoe_tape *tape, vlm_tokeniser *model, vlm_code_choices *out);
+vlmoe_status vlm_tokeniser_add(vlm_tokeniser *model, const vlm_code_choices *choices);
 vlmoe_status vlm_tokeniser_update(vlm_tokeniser *model, int64_t step);
 
 /* Codes of n pictures, PREDICT mode: out [n, P] i32 on the host. Features depend on each picture
