@@ -52,6 +52,9 @@ vlmoe_status vlm_config_default(vlmoe_config **out, vlmoe_error *error);
 struct vlm_text;
 void vlm_config_write(const vlmoe_config *config, bool numbers_only, struct vlm_text *out);
 
+/* Every key as a line "section.key<tab>value", in the order of config.def. */
+void vlm_config_list(const vlmoe_config *config, struct vlm_text *out);
+
 /* Read what vlm_config_write wrote (or any JSON config text); name is used in messages; missing keys take their defaults. */
 vlmoe_status vlm_config_parse(const char *text, size_t bytes, const char *name, vlmoe_config **out, vlmoe_error *error);
 

@@ -20,6 +20,15 @@ void vlm_config_write(const vlmoe_config *config, bool numbers_only, vlm_text *o
     vlm_text_put(out, "\n  }\n}\n");
 }
 
+void vlm_config_list(const vlmoe_config *config, vlm_text *out)
+{
+    for (int i = 0; i < vlm_n_keys; i++) {
+        vlm_text_put(out, "%s.%s\t", vlm_keys[i].section, vlm_keys[i].name);
+        vlm_key_write(&vlm_keys[i], config, out);
+        vlm_text_put(out, "\n");
+    }
+}
+
 uint64_t vlm_config_hash(const vlmoe_config *config)
 {
     vlm_text text = {0};

@@ -7,12 +7,15 @@
 #ifndef VLM_TRAIN_H
 #define VLM_TRAIN_H
 
+#include "base_json.h"
 #include "ckpt_dir.h"
 #include "ckpt_safetensors.h"
+#include "comm_ranks.h"
 #include "config.h"
 #include "data_group.h"
 #include "model_tokeniser.h"
 #include "objective.h"
+#include "train_ranks.h"
 #include "vlmoe/train.h"
 
 struct vlmoe_trainer {
@@ -29,9 +32,22 @@ struct vlmoe_trainer {
     int32_t *codes;             /* [A + B, P] of the present group */
     bool is_meta;
     struct vlm_health *health;  /* dead experts and collapsed routing, for warnings */
-    const char *bad_loss;       /* of the last group: the part whose loss is not finite, "" = their sum; NULL = all are */
+    int bad, bad_rank;          /* of the last turn: VLM_BAD_* or the part whose loss is not finite, and on which rank */
+    vlm_seat *seat;             /* this trainer is one of several; borrowed; NULL = there is one, and no: */
+    vlm_ranks ranks;
+    vlm_text result;            /* of a group, packed for the other ranks; kept, as is: */
+    size_t *result_at;          /* [ranks + 1] */
+    bool (*should_stop)(void *user); /* with ranks: asked in each turn, so that all stop after the same step; NULL = never */
+    void *stop_user;
+    bool stops;                 /* some rank was asked to stop, and all know it */
     struct vlm_dump *dump;      /* one step's dump, NULL = none */
 };
+
+/* As vlmoe_trainer_create; seat: its place among ranks, which outlives it; NULL: there is one. Collective. */
+vlmoe_status vlm_trainer_create(const vlmoe_config *config, const vlmoe_trainer_params *params, vlm_seat *seat, vlmoe_trainer **out, vlmoe_error *error);
+/* Data and context are open, the model is not built: compare with the other ranks and join them. target: checkpoint of the image
+ * tokeniser, or NULL.  Errors: ARG (ranks differ, naming in what), those of vlm_comm. */
+vlmoe_status vlm_trainer_join(vlmoe_trainer *trainer, const char *target);
 
 /* A model to evaluate or predict with, from a checkpoint folder (or a run's folder: its newest): a trainer without training data and
  * moments. Its config is the checkpoint's with n_set settings on top; val is open when they name held-out sets. */

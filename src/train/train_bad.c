@@ -13,6 +13,18 @@ vlmoe_status vlm_scalar_read(vlmoe_tape *tape, const vlmoe_tensor *scalar, doubl
     return VLMOE_OK;
 }
 
+/* Every rank has the words of its own group; those of the bad one count. All fail alike, so nobody needs to be told. */
+static vlmoe_status tell_all(vlmoe_trainer *t)
+{
+    vlmoe_error found = t->error;
+    t->error = (vlmoe_error){VLMOE_OK, ""};
+    VLM_TRY(vlm_comm_broadcast(t->seat->world, "the place of a loss that is not finite",
+                               t->bad_rank, true, &found, sizeof found, &t->error));
+    t->error = found;
+    t->seat->fails_alike = true;
+    return VLMOE_E_NUMERIC;
+}
+
 vlmoe_status vlm_group_name_bad(vlmoe_trainer *t, vlmoe_mode mode, const vlm_group *group)
 {
     char place[192] = "the loss itself";
@@ -27,9 +39,11 @@ vlmoe_status vlm_group_name_bad(vlmoe_trainer *t, vlmoe_mode mode, const vlm_gro
     else vlm_tokeniser_loss(tape, t->tokeniser, group->n_images, group->pixels, &losses);
     (void)vlm_tape_first_bad(tape, place, sizeof place);
     vlmoe_tape_end(tape);
-    return vlm_fail(&t->error, VLMOE_E_NUMERIC,
-                    "step %lld, group %lld: the loss%s%s is not finite; first seen in %s. "
-                    "Parameters are unchanged since step %lld",
-                    (long long)t->step + 1, (long long)group->index,
-                    t->bad_loss[0] ? " of objective " : "", t->bad_loss, place, (long long)t->step);
+    bool is_part = t->bad != VLM_BAD_SUM;
+    vlm_fail(&t->error, VLMOE_E_NUMERIC,
+             "step %lld, group %lld: the loss%s%s is not finite; first seen in %s. "
+             "Parameters are unchanged since step %lld",
+             (long long)t->step + 1, (long long)group->index, is_part ? " of objective " : "",
+             is_part ? vlm_part_names[t->bad] : "", place, (long long)t->step);
+    return t->seat ? tell_all(t) : VLMOE_E_NUMERIC;
 }

@@ -6,12 +6,14 @@ static vlmoe_status eval_group(vlmoe_trainer *t, const vlm_group *group, vlm_tal
 {
     vlmoe_tape *tape = NULL;
     vlm_masked masked = {0};
+    vlm_group_result result;
     VLM_TRY(vlm_group_targets(t, group));
     vlmoe_status st = vlmoe_tape_begin(t->ctx, VLMOE_PREDICT, &tape);
     if (st) return vlm_fail(&t->error, st, "%s", vlmoe_context_error(t->ctx));
-    st = vlm_group_record(t, tape, group, tally, &masked);
+    st = vlm_group_record(t, tape, group, &result, &masked);
+    if (!st) st = vlm_results_add(t, &result, true, tally);
     vlmoe_tape_end(tape);
-    return t->bad_loss ? vlm_group_name_bad(t, VLMOE_PREDICT, group) : st;
+    return t->bad != VLM_BAD_NOT ? vlm_group_name_bad(t, VLMOE_PREDICT, group) : st;
 }
 
 /* The loss of an evaluation is that of its parts by position, so that short last groups weigh what they hold. */

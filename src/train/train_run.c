@@ -1,4 +1,4 @@
-/* The loop of a run. */
+/* The loop of a run. With ranks, each of them goes through it; what is written for people is rank 0's. */
 #include <stdio.h>
 #include <string.h>
 #include "base_file.h"
@@ -18,6 +18,7 @@ typedef struct run {
     double best;
     bool has_best;
     int64_t saved_step; /* -1 = none yet */
+    bool is_first;      /* rank 0, or the only one */
 } run;
 
 enum { MAX_METRICS_BYTES = 1 << 30 };
@@ -60,7 +61,7 @@ static vlmoe_status write_config(run *r, vlmoe_error *error)
     return st;
 }
 
-static vlmoe_status open_run(run *r, vlmoe_error *error)
+static vlmoe_status open_files(run *r, vlmoe_error *error)
 {
     vlm_ckpt_best best = {0};
     VLM_TRY(vlm_dir_make(r->out, error));
@@ -74,10 +75,25 @@ static vlmoe_status open_run(run *r, vlmoe_error *error)
     return write_config(r, error);
 }
 
+static vlmoe_status open_run(run *r, vlmoe_error *error)
+{
+    vlm_seat *seat = r->trainer->seat;
+    vlmoe_status st = r->is_first ? open_files(r, error) : VLMOE_OK;
+    st = vlm_ranks_agree(seat, "opening of run.out", st, error);
+    if (st || !seat) return st;
+    double best[2] = {r->has_best, r->best}; /* all ranks must know when a new best one is saved */
+    VLM_TRY(vlm_comm_broadcast(seat->world, "best checkpoint so far", 0, true, best, sizeof best,
+                               error));
+    r->has_best = best[0] > 0.0;
+    r->best = best[1];
+    return VLMOE_OK;
+}
+
 static vlmoe_status record_line(run *r, const char *kind, const vlmoe_step_report *report,
                                 const vlm_tally *tally, vlmoe_error *error)
 {
     vlm_text *line = &r->line;
+    if (!r->is_first) return VLMOE_OK;
     vlm_text_clear(line, 0);
     vlm_metrics_line(kind, report, tally, line);
     bool is_written = !line->failed &&
@@ -98,10 +114,11 @@ static vlmoe_status save(run *r, vlmoe_error *error)
     vlm_span_end(r->trainer->ctx->spans);
     if (st) return vlm_fail(error, st, "%s", vlmoe_trainer_error(r->trainer));
     r->saved_step = r->trainer->step;
+    if (!r->is_first || !r->hooks->saved) return VLMOE_OK;
     char name[VLM_CKPT_NAME];
     vlm_ckpt_step_name(r->trainer->step, name);
     char *folder = vlm_path_join(r->out, name);
-    if (folder && r->hooks->saved) r->hooks->saved(r->hooks->user, folder);
+    if (folder) r->hooks->saved(r->hooks->user, folder);
     vlm_free(folder);
     return VLMOE_OK;
 }
@@ -122,7 +139,7 @@ static vlmoe_status evaluate(run *r, vlmoe_error *error)
     r->best = report.loss;
     r->has_best = true;
     VLM_TRY(save(r, error));
-    return vlm_ckpt_put_best(r->out, &best, error);
+    return r->is_first ? vlm_ckpt_put_best(r->out, &best, error) : VLMOE_OK;
 }
 
 static vlmoe_status one_step(run *r, vlmoe_error *error)
@@ -153,6 +170,14 @@ static bool is_due(int64_t step, int64_t every)
     return every > 0 && step % every == 0;
 }
 
+/* Ranks have asked each other during the step. */
+static bool stops(const run *r)
+{
+    const vlm_run_hooks *hooks = r->hooks;
+    if (r->trainer->seat) return r->trainer->stops;
+    return hooks->should_stop && hooks->should_stop(hooks->user);
+}
+
 static vlmoe_status loop(run *r, vlm_run_end *end, vlmoe_error *error)
 {
     const vlm_cfg_run *c = &r->trainer->config->run;
@@ -164,7 +189,7 @@ static vlmoe_status loop(run *r, vlm_run_end *end, vlmoe_error *error)
         if (t->val && (is_last || is_due(t->step, c->eval_every))) VLM_TRY(evaluate(r, error));
         if (is_last || is_due(t->step, c->save_every)) VLM_TRY(save(r, error));
         if (r->hooks->profile) VLM_TRY(vlm_profile_after_step(r->hooks->profile, t, error));
-        if (!is_last && r->hooks->should_stop && r->hooks->should_stop(r->hooks->user)) {
+        if (!is_last && stops(r)) {
             *end = VLM_RUN_STOPPED;
             return save(r, error);
         }
@@ -176,7 +201,16 @@ static vlmoe_status loop(run *r, vlm_run_end *end, vlmoe_error *error)
 vlmoe_status vlm_run(vlmoe_trainer *trainer, const vlm_run_hooks *hooks, const char *dump_path,
                      vlm_run_end *end, vlmoe_error *error)
 {
-    run r = {.trainer = trainer, .hooks = hooks, .out = trainer->config->run.out, .saved_step = -1};
+    const vlm_seat *seat = trainer->seat;
+    run r = {.trainer = trainer,
+             .hooks = hooks,
+             .out = trainer->config->run.out,
+             .saved_step = -1,
+             .is_first = !seat || !seat->rank};
+    if (seat) {
+        trainer->should_stop = hooks->should_stop;
+        trainer->stop_user = hooks->user;
+    }
     vlmoe_status st = dump_path ? vlm_dump_open(dump_path, &trainer->dump, error) : VLMOE_OK;
     if (!st) st = open_run(&r, error);
     if (!st) st = loop(&r, end, error);

@@ -1,10 +1,11 @@
-/* A whole run: steps, records, evaluations, checkpoints, until it is done or asked to stop. The caller brings signals and a screen. */
+/* A whole run, of one rank or of each of several: steps, records, evaluations, checkpoints, until it is done or asked to stop. The caller brings signals and a screen. */
 #ifndef VLM_TRAIN_RUN_H
 #define VLM_TRAIN_RUN_H
 
 #include "train_profile.h"
 #include "train_report.h"
 
+/* With ranks, all of them have should_stop (asked more often; one yes stops all after the same step), and rank 0 alone the others. */
 typedef struct vlm_run_hooks {
     bool (*should_stop)(void *user); /* asked after every step */
     void (*progress)(void *user, const char *kind, const vlmoe_step_report *report, const vlm_tally *tally); /* "train" or "eval" */

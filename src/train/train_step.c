@@ -9,36 +9,28 @@
 #include "vlmoe/ops.h"
 
 static vlmoe_status tokeniser_group(vlmoe_trainer *t, vlmoe_tape *tape, const vlm_group *group,
-                                    vlm_tally *tally)
+                                    vlm_group_result *out)
 {
     vlm_tokeniser_losses losses = {0};
-    double values[2] = {0, 0};
     vlm_tokeniser_loss(tape, t->tokeniser, group->n_images, group->pixels, &losses);
     VLM_TRY(vlmoe_tape_status(tape));
-    VLM_TRY(vlm_scalar_read(tape, losses.reconstruction, &values[0]));
-    VLM_TRY(vlm_scalar_read(tape, losses.commitment, &values[1]));
-    tally->reconstruction += values[0];
-    tally->commitment += values[1];
-    return tape->mode == VLMOE_TRAIN ? vlm_tokeniser_collect(tape, t->tokeniser) : VLMOE_OK;
+    VLM_TRY(vlm_scalar_read(tape, losses.reconstruction, &out->reconstruction));
+    VLM_TRY(vlm_scalar_read(tape, losses.commitment, &out->commitment));
+    return tape->mode == VLMOE_TRAIN ? vlm_codes_collect(t, tape) : VLMOE_OK;
 }
 
 static vlmoe_status pretrain_group(vlmoe_trainer *t, vlmoe_tape *tape, const vlm_group *group,
-                                   vlm_tally *tally, vlm_masked *masked)
+                                   vlm_group_result *out, vlm_masked *masked)
 {
-    vlm_part_metrics metrics = {0};
-    vlm_route_stats *stats = NULL;
     int n = 0;
     vlm_masked_record(tape, t->model, t->config, group, t->codes, masked);
     VLM_TRY(vlmoe_tape_status(tape));
-    VLM_TRY(vlm_masked_metrics(tape, masked, &metrics));
-    VLM_TRY(vlm_route_stats_read(tape, &masked->model, &n, &stats));
-    for (int i = 0; i < VLM_N_PARTS; i++) {
-        if (!metrics.n[i] || isfinite(metrics.loss[i])) continue;
-        t->bad_loss = vlm_part_names[i];
-        return VLMOE_E_NUMERIC;
-    }
-    vlm_tally_parts(tally, &metrics, tape->mode == VLMOE_PREDICT);
-    return vlm_tally_routes(tally, n, stats, &t->error);
+    VLM_TRY(vlm_masked_metrics(tape, masked, &out->parts));
+    VLM_TRY(vlm_route_stats_read(tape, &masked->model, &n, &out->routes));
+    out->n_routes = n;
+    for (int i = VLM_N_PARTS - 1; i >= 0; i--)
+        if (out->parts.n[i] && !isfinite(out->parts.loss[i])) out->bad = i;
+    return VLMOE_OK;
 }
 
 vlmoe_status vlm_group_targets(vlmoe_trainer *t, const vlm_group *group)
@@ -51,27 +43,22 @@ vlmoe_status vlm_group_targets(vlmoe_trainer *t, const vlm_group *group)
 }
 
 vlmoe_status vlm_group_record(vlmoe_trainer *t, vlmoe_tape *tape, const vlm_group *group,
-                              vlm_tally *tally, vlm_masked *masked)
+                              vlm_group_result *out, vlm_masked *masked)
 {
-    double loss = 0.0;
     vlm_tape_place(tape, t->step, group->index);
-    t->bad_loss = NULL;
-    vlmoe_status st = t->model ? pretrain_group(t, tape, group, tally, masked)
-                               : tokeniser_group(t, tape, group, tally);
-    if (t->bad_loss) return st;
-    if (!st) st = vlmoe_tape_loss(tape, &loss);
+    *out = (vlm_group_result){.group = group->index,
+                              .is_repeat = group->is_repeat,
+                              .bad = VLM_BAD_NOT,
+                              .asks_stop = t->should_stop && t->should_stop(t->stop_user),
+                              .samples = group->n_images + group->n_texts + group->n_pairs,
+                              .cut = group->n_cut};
+    vlmoe_status st = t->model ? pretrain_group(t, tape, group, out, masked)
+                               : tokeniser_group(t, tape, group, out);
+    if (!st && out->bad == VLM_BAD_NOT) st = vlmoe_tape_loss(tape, &out->loss);
     if (st)
-        return t->error.status ? t->error.status
-                               : vlm_fail(&t->error, st, "step %lld: %s", (long long)t->step + 1,
-                                          vlmoe_context_error(t->ctx));
-    if (!isfinite(loss)) {
-        t->bad_loss = "";
-        return VLMOE_E_NUMERIC;
-    }
-    tally->loss += loss;
-    tally->groups++;
-    tally->samples += group->n_images + group->n_texts + group->n_pairs;
-    tally->cut += group->n_cut;
+        return vlm_fail(&t->error, st, "step %lld: %s", (long long)t->step + 1,
+                        vlmoe_context_error(t->ctx));
+    if (!isfinite(out->loss)) out->bad = VLM_BAD_SUM;
     return VLMOE_OK;
 }
 
@@ -79,6 +66,7 @@ static vlmoe_status run_group(vlmoe_trainer *t, const vlm_group *group, vlm_tall
 {
     vlmoe_tape *tape = NULL;
     vlm_masked masked = {0};
+    vlm_group_result result;
     vlm_spans *spans = t->ctx->spans;
     vlm_span_begin(spans, VLM_SPAN_PHASE, "targets", NULL, group->index);
     vlmoe_status st = vlm_group_targets(t, group);
@@ -87,7 +75,8 @@ static vlmoe_status run_group(vlmoe_trainer *t, const vlm_group *group, vlm_tall
     st = vlmoe_tape_begin(t->ctx, VLMOE_TRAIN, &tape);
     if (st) return vlm_fail(&t->error, st, "%s", vlmoe_context_error(t->ctx));
     vlm_span_begin(spans, VLM_SPAN_PHASE, "forward", NULL, group->index);
-    st = vlm_group_record(t, tape, group, tally, &masked);
+    st = vlm_group_record(t, tape, group, &result, &masked);
+    if (!st) st = vlm_results_add(t, &result, false, tally);
     vlm_span_end(spans);
     if (!st && t->dump) st = vlm_dump_group(t->dump, t, tape, group, &masked);
     if (!st) {
@@ -101,25 +90,19 @@ static vlmoe_status run_group(vlmoe_trainer *t, const vlm_group *group, vlm_tall
                      vlmoe_context_error(t->ctx));
     }
     vlmoe_tape_end(tape);
-    return t->bad_loss ? vlm_group_name_bad(t, VLMOE_TRAIN, group) : st;
-}
-
-/* K-means start of the code book on the pictures of the first step's first group. */
-static vlmoe_status start_codebook(vlmoe_trainer *t, const vlm_group *group)
-{
-    vlmoe_status st = vlm_tokeniser_start(t->tokeniser, group->n_images, group->pixels);
-    return st ? vlm_fail(&t->error, st, "code book: %s", vlmoe_context_error(t->ctx)) : VLMOE_OK;
+    return t->bad != VLM_BAD_NOT ? vlm_group_name_bad(t, VLMOE_TRAIN, group) : st;
 }
 
 static vlmoe_status run_groups(vlmoe_trainer *t, vlm_tally *tally)
 {
-    for (int64_t p = 0; p < t->config->run.groups; p++) {
+    const int64_t turns = t->config->run.groups / (t->seat ? t->seat->size : 1);
+    for (int64_t i = 0; i < turns; i++) {
         const vlm_group *group = NULL;
-        vlm_span_begin(t->ctx->spans, VLM_SPAN_PHASE, "data wait", NULL, p);
+        vlm_span_begin(t->ctx->spans, VLM_SPAN_PHASE, "data wait", NULL, i);
         vlmoe_status st = vlm_source_next(t->train, &group, &t->error);
         vlm_span_end(t->ctx->spans);
         VLM_TRY(st);
-        if (!t->model && !t->step && !p) VLM_TRY(start_codebook(t, group));
+        if (!t->model && !t->step && !i) VLM_TRY(vlm_codes_start(t, group));
         VLM_TRY(run_group(t, group, tally));
     }
     vlmoe_status st = vlm_reduce_finish(t->ctx);
@@ -173,7 +156,8 @@ vlmoe_status vlm_trainer_step(vlmoe_trainer *t, vlmoe_step_report *report, vlm_t
     if (t->model) report->reconstruction = report->commitment = NAN;
     report->seconds = vlm_now() - begin;
     report->wait_seconds = vlm_source_wait_seconds(t->train) - waited;
-    if (t->health) vlm_health_look(t->health, tally, t->step, &t->log);
+    if (t->health && (!t->seat || !t->seat->rank))
+        vlm_health_look(t->health, tally, t->step, &t->log);
     return VLMOE_OK;
 }
 

@@ -68,7 +68,8 @@ static vlmoe_status open_context(vlmoe_trainer *t, const char *device, int64_t n
     vlmoe_context_params params = VLMOE_CONTEXT_PARAMS;
     vlm_plan plan = {0};
     params.device = device;
-    params.n_threads = (int)t->config->run.threads;
+    bool has_own = t->seat && t->seat->n_threads;
+    params.n_threads = has_own ? t->seat->n_threads : (int)t->config->run.threads;
     params.seed = (uint64_t)t->config->run.seed;
     params.compute = strcmp(t->config->run.dtype, "bf16") ? VLMOE_F32 : VLMOE_BF16;
     params.log_fn = t->log.fn;
@@ -114,39 +115,88 @@ static vlmoe_status build_model(vlmoe_trainer *t, int64_t n_words)
                     : vlm_fail(&t->error, VLMOE_E_NOMEM, "out of memory for image codes");
 }
 
+static vlmoe_status open_source(vlmoe_trainer *t, vlm_source_mode mode, vlm_source **out)
+{
+    const vlm_seat *seat = t->seat;
+    vlmoe_config c = *t->config; /* lists and texts stay the trainer's */
+    if (seat) c.data.cache_mib /= seat->n_here;
+    VLM_TRY(vlm_source_open(&c, mode, t->spm, &t->log, out, &t->error));
+    return seat ? vlm_source_share(*out, seat->rank, seat->size, &t->error) : VLMOE_OK;
+}
+
 static vlmoe_status open_data(vlmoe_trainer *t)
 {
     const vlm_cfg_data *d = &t->config->data;
-    VLM_TRY(vlm_source_open(t->config, VLM_SOURCE_TRAIN, t->spm, &t->log, &t->train, &t->error));
-    if (d->val_images.n || d->val_texts.n || d->val_pairs.n)
-        VLM_TRY(vlm_source_open(t->config, VLM_SOURCE_EVAL, t->spm, &t->log, &t->val, &t->error));
-    return VLMOE_OK;
+    VLM_TRY(open_source(t, VLM_SOURCE_TRAIN, &t->train));
+    bool has_val = d->val_images.n || d->val_texts.n || d->val_pairs.n;
+    return has_val ? open_source(t, VLM_SOURCE_EVAL, &t->val) : VLMOE_OK;
+}
+
+/* What a rank can do without the others. */
+static vlmoe_status open_own(vlmoe_trainer *t, const char *device, vlm_checkpoint *target,
+                             int64_t *n_words)
+{
+    const vlmoe_config *c = t->config;
+    bool needs_codes = is_pretrain(c) && vlm_needs_codes(c);
+    VLM_TRY(open_words(t, n_words));
+    if (needs_codes && !t->is_meta) { /* a plan takes the section tokeniser as it stands */
+        if (!c->data.image_tokeniser[0])
+            return vlm_fail(&t->error, VLMOE_E_ARG,
+                            "data.image_tokeniser is not set: masked patches need its codes "
+                            "(or set objective.image_weight and objective.pair_image_weight to 0)");
+        VLM_TRY(vlm_checkpoint_open(c->data.image_tokeniser, target, &t->error));
+        VLM_TRY(adopt_tokeniser(t, target));
+    }
+    VLM_TRY(open_context(t, device, *n_words));
+    return t->is_meta ? VLMOE_OK : open_data(t);
 }
 
 static vlmoe_status open_all(vlmoe_trainer *t, const char *device)
 {
     vlm_checkpoint target = {0};
     int64_t n_words = 0;
-    bool has_target =
-        is_pretrain(t->config) && vlm_needs_codes(t->config) && t->config->data.image_tokeniser[0];
-    VLM_TRY(open_words(t, &n_words));
-    if (is_pretrain(t->config) && vlm_needs_codes(t->config) && !has_target && !t->is_meta)
-        return vlm_fail(&t->error, VLMOE_E_ARG,
-                        "data.image_tokeniser is not set: masked patches need its codes "
-                        "(or set objective.image_weight and objective.pair_image_weight to 0)");
-    if (has_target && t->is_meta)
-        has_target = false; /* a plan takes the section tokeniser as it stands */
-    if (has_target)
-        VLM_TRY(vlm_checkpoint_open(t->config->data.image_tokeniser, &target, &t->error));
-    vlmoe_status st = has_target ? adopt_tokeniser(t, &target) : VLMOE_OK;
-    if (!st) st = open_context(t, device, n_words);
+    vlmoe_status st = open_own(t, device, &target, &n_words);
+    st = vlm_ranks_agree(t->seat, "opening of data and device", st, &t->error);
+    if (!st && t->seat) st = vlm_trainer_join(t, target.path);
     if (!st) st = build_model(t, n_words);
-    if (!st && has_target)
+    if (!st && target.files)
         st =
             vlm_checkpoint_load_model(&target, t->ctx, t->tokeniser, "image_tokeniser.", &t->error);
-    if (!st && !t->is_meta) st = open_data(t);
     vlm_checkpoint_close(&target);
     return st;
+}
+
+static vlmoe_status read_config(vlmoe_trainer *t, const vlmoe_config *config)
+{
+    vlm_text facts = {0};
+    VLM_TRY(copy_config(config, &t->config, &t->error));
+    if (!t->seat) return VLMOE_OK;
+    vlm_facts_put_config(&facts, t->config);
+    vlmoe_status st = vlm_facts_compare(t->seat, "config of ranks", &facts, &t->error);
+    vlm_text_free(&facts);
+    return st;
+}
+
+vlmoe_status vlm_trainer_create(const vlmoe_config *config, const vlmoe_trainer_params *params,
+                                vlm_seat *seat, vlmoe_trainer **out, vlmoe_error *error)
+{
+    vlmoe_trainer *t = vlm_alloc(sizeof *t);
+    if (!t) return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for a trainer");
+    t->log = (vlm_log){params->log_fn, params->log_user};
+    t->is_meta = !strcmp(params->device, "meta");
+    t->seat = seat;
+    t->health = vlm_health_create();
+    vlmoe_status st = t->health ? read_config(t, config)
+                                : vlm_fail(&t->error, VLMOE_E_NOMEM, "out of memory for a trainer");
+    if (!st) st = open_all(t, params->device);
+    if (st) {
+        *error = t->error;
+        error->status = st;
+        vlmoe_trainer_destroy(t);
+        return st;
+    }
+    *out = t;
+    return VLMOE_OK;
 }
 
 vlmoe_status vlmoe_trainer_create(const vlmoe_config *config, const vlmoe_trainer_params *params,
@@ -160,22 +210,7 @@ vlmoe_status vlmoe_trainer_create(const vlmoe_config *config, const vlmoe_traine
     if (params->struct_size != sizeof *params)
         return vlm_fail(error, VLMOE_E_ARG,
                         "vlmoe_trainer_params: struct_size is not set by its initialiser");
-    vlmoe_trainer *t = vlm_alloc(sizeof *t);
-    if (!t) return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for a trainer");
-    t->log = (vlm_log){params->log_fn, params->log_user};
-    t->is_meta = !strcmp(params->device, "meta");
-    t->health = vlm_health_create();
-    vlmoe_status st = t->health ? copy_config(config, &t->config, &t->error)
-                                : vlm_fail(&t->error, VLMOE_E_NOMEM, "out of memory for a trainer");
-    if (!st) st = open_all(t, params->device);
-    if (st) {
-        *error = t->error;
-        error->status = st;
-        vlmoe_trainer_destroy(t);
-        return st;
-    }
-    *out = t;
-    return VLMOE_OK;
+    return vlm_trainer_create(config, params, NULL, out, error);
 }
 
 void vlmoe_trainer_destroy(vlmoe_trainer *t)
@@ -186,9 +221,13 @@ void vlmoe_trainer_destroy(vlmoe_trainer *t)
     vlm_mome_destroy(t->model);
     vlm_tokeniser_destroy(t->tokeniser);
     vlm_spm_close(t->spm);
+    if (t->seat && t->seat->world) vlm_comm_use_device(t->seat->world, NULL, NULL);
+    vlm_ranks_close(&t->ranks);
     vlmoe_context_destroy(t->ctx);
     vlm_health_destroy(t->health);
     vlmoe_config_destroy(t->config);
+    vlm_text_free(&t->result);
+    vlm_free(t->result_at);
     vlm_free(t->codes);
     vlm_free(t->text_model);
     vlm_free(t);
