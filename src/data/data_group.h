@@ -59,6 +59,7 @@ vlmoe_status vlm_source_seek(vlm_source *source, int64_t step, vlmoe_error *erro
  * A sample that cannot be decoded is an error naming its file, key and offset; nothing is skipped in silence. */
 vlmoe_status vlm_source_next(vlm_source *source, const vlm_group **out, vlmoe_error *error);
 
+uint64_t vlm_source_hash(const vlm_source *source); /* of its shards in order: samples, bytes, and checksums where there is an index */
 int64_t vlm_source_samples(const vlm_source *source, int stream); /* 0 images, 1 texts, 2 pairs: samples in all sets of a stream */
 double vlm_source_wait_seconds(const vlm_source *source);         /* time next() spent waiting, since open */
 

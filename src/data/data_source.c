@@ -1,5 +1,6 @@
 /* Opening the sets of a config and handing out groups in order. Not here: what a group holds
  * (data_group.c), what a config means for it (data_settings.c), threads (data_prefetch.c). */
+#include "base_hash.h"
 #include "data_source.h"
 
 static vlmoe_status open_sets(vlm_sets *sets, const vlm_texts *folders, vlmoe_error *error)
@@ -217,6 +218,23 @@ vlmoe_status vlm_source_next(vlm_source *source, const vlm_group **out, vlmoe_er
     VLM_TRY(vlm_prefetch_next(source->prefetch, &slot, error));
     *out = slot < 0 ? NULL : &source->slots[slot];
     return VLMOE_OK;
+}
+
+uint64_t vlm_source_hash(const vlm_source *source)
+{
+    uint64_t hash = 0;
+    for (int i = 0; i < VLM_STREAMS; i++) {
+        const vlm_sets *sets = &source->sets[i];
+        for (int64_t j = 0; j < sets->n_sets; j++)
+            for (int64_t k = 0; k < vlm_shards_n_files(sets->set[j]); k++) {
+                const vlm_shard_info info = vlm_shards_file(sets->set[j], k);
+                const uint64_t link[] = {hash,        (uint64_t)i,
+                                         (uint64_t)j, (uint64_t)info.n_samples,
+                                         info.bytes,  info.hash};
+                hash = vlm_hash64(link, sizeof link);
+            }
+    }
+    return hash;
 }
 
 int64_t vlm_source_samples(const vlm_source *source, int stream)
