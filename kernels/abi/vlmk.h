@@ -437,11 +437,10 @@ typedef struct vlmk_dispatch_bwd_args {
     int accumulate;
 } vlmk_dispatch_bwd_args;
 
-/* Rows of E experts that come from R sources, and two orders of them.
- *   arrival  source by source; of a source its runs by expert, each directly after the one before (slots = 0), or each in `slots` places,
- *            of which a run takes the first
- *   expert   expert by expert; of an expert its runs by source. Without gaps
- * A run has bound[s (E + 1) + e + 1] - bound[s (E + 1) + e] rows, at most `slots` unless that is 0; a source's first bound need not be 0. */
+/* Places of rows that come from R sources for E experts, in two orders. In arrival order they stand source by source, of a source its
+ * runs by expert, each right after the one before (slots = 0) or in `slots` places of which it takes the first; in expert order expert by
+ * expert, of an expert its runs by source, without gaps. The run of source s for expert e has bound[s (E + 1) + e + 1] - bound[s (E + 1) + e]
+ * rows, at most `slots` unless that is 0; a source's first bound need not be 0. */
 typedef struct vlmk_exchange_plan_args {
     int64_t R, E, slots;
     int64_t n_arrival;      /* places in arrival order */

@@ -144,9 +144,9 @@ static vlmoe_status run_backward(vlmoe_tape *tape, vlm_node *node)
 vlmoe_status vlm_walk(vlmoe_tape *tape)
 {
     for (vlm_node *node = tape->last; node; node = node->previous) {
-        bool is_segment = node->op == &vlm_segment_op;
-        bool is_reached = node->output->grad_is_set || (is_segment && vlm_segment_has_terms(node));
-        if (is_reached) VLM_TRY(run_backward(tape, node));
+        bool is_called = node->output->grad_is_set || node->has_peers ||
+                         (node->op == &vlm_segment_op && vlm_segment_has_terms(node));
+        if (is_called) VLM_TRY(run_backward(tape, node));
         vlm_life_end(tape, node);
     }
     return VLMOE_OK;

@@ -162,18 +162,21 @@ vlmoe_tensor *vlm_segment(vlmoe_tape *tape, bool enabled, vlm_segment_fn fn, con
                            .group = tape->group,
                            .before = tape->kept_cursor,
                            .first_term = tape->n_terms};
+    int n_with_peers = tape->n_with_peers;
     vlmoe_tensor *out = first_run(tape, fn, arg, x);
     if (!out) return NULL;
     attr->end_term = tape->n_terms;
+    bool has_peers = tape->n_with_peers > n_with_peers;
     for (int i = attr->first_term; i < attr->end_term; i++)
         attr->terms_want_grad |= tape->terms[i].scalar->wants_grad;
-    if (!out->wants_grad && !attr->terms_want_grad) return out;
+    if (!out->wants_grad && !attr->terms_want_grad && !has_peers) return out;
     *node = (vlm_node){.op = &vlm_segment_op,
                        .n_inputs = 1,
                        .input = {x},
                        .output = out,
                        .attr = attr,
-                       .reads = VLM_READS(0)};
+                       .reads = VLM_READS(0),
+                       .has_peers = has_peers};
     vlm_node_append(tape, node);
     return out;
 }

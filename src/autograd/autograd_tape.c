@@ -284,6 +284,7 @@ vlmoe_tensor *vlm_record(vlmoe_tape *tape, const vlm_op_def *op, int n_inputs,
     if (status) return op_failed(tape, node, status);
     if (tape->is_watched) vlm_watch(tape, node);
     if (!op->differentiable) node->output->wants_grad = false;
+    if (node->has_peers && node->output->wants_grad) tape->n_with_peers++;
     if (node->output->wants_grad)
         for (int i = 0; i < n_inputs; i++) vlm_count_use(tape, inputs[i]);
     if (node->output->wants_grad && tape->recording) vlm_node_append(tape, node);

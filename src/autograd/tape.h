@@ -18,6 +18,7 @@ typedef struct vlm_node {
     const char *where;           /* place in the model when it was recorded, for messages; see vlm_tape_where */
     unsigned reads;              /* whose data backward reads: bit i = input i, VLM_READS_OUTPUT. From ops.def; forward may clear bits */
     bool can_remake;             /* op->remake would work. From ops.def; forward may clear it */
+    bool has_peers;              /* other ranks wait in its backward, so that is called even where no gradient came. Forward sets it */
 } vlm_node;
 #define VLM_READS(i) (1u << (i))
 #define VLM_READS_OUTPUT (1u << 31)
@@ -59,6 +60,7 @@ struct vlmoe_tape {
     vlm_loss_term *terms;
     int n_terms, capacity_terms;
     int n_terms_seen;      /* cursor of a replay */
+    int n_with_peers;      /* nodes with peers so far, those of segments counted */
     const char *where;
     struct vlm_kept *kept, *kept_cursor; /* results that segments keep, in order of recording; see vlm_keep. Cursor: the last one
                                             while recording, the next one to read back while replaying */
@@ -100,7 +102,7 @@ vlmoe_tensor *vlm_rows_view(vlmoe_tape *tape, vlmoe_tensor *x, int64_t begin, in
  * Activations: gradient memory of t's dtype. Views: rows of the base's gradient (zeroed first if nothing was there).
  * Parameters: wide; the accumulator itself when this is the tape's only use of it, else the tape's share. */
 void *vlm_grad_in(vlmoe_tape *tape, vlmoe_tensor *t, int *accumulate);
-const void *vlm_grad_of(const vlmoe_tensor *t); /* gradient of a node's output; NULL = nothing reached it, backward is not called then */
+const void *vlm_grad_of(const vlmoe_tensor *t); /* gradient of a node's output; NULL = nothing reached it: backward is called then for nodes with peers only */
 /* Add a block of t's shape, of this float type, to t's gradient; the block stays the caller's. Nothing happens when t wants none. */
 vlmoe_status vlm_grad_add(vlmoe_tape *tape, vlmoe_tensor *t, const void *block, vlmoe_dtype dtype);
 /* Let t take over this whole gradient block (same dtype and size, written by the caller and not used again) instead of copying;

@@ -1,4 +1,5 @@
 /* What no single key can say. */
+#include <string.h>
 #include "config.h"
 
 static vlmoe_status check_layer_list(const vlm_ints *list, int64_t layers, const char *name,
@@ -52,6 +53,11 @@ static vlmoe_status check_moe(const vlmoe_config *c, vlmoe_error *error)
         return vlm_fail(error, VLMOE_E_ARG,
                         "the load loss (moe.v_load, moe.t_load) is defined only with router noise: "
                         "set moe.noise_std above 0, or both weights to 0");
+    if (!strcmp(c->moe.exchange, "slots") && c->moe.capacity_factor == 0 && (has_v || has_t))
+        return vlm_fail(error, VLMOE_E_ARG,
+                        "moe.exchange = slots sends as many rows as an expert may take, and "
+                        "moe.capacity_factor = 0 sets no limit: give a factor above 0, or set "
+                        "moe.exchange = counts");
     return VLMOE_OK;
 }
 

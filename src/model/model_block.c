@@ -20,8 +20,18 @@ static void put_set(run *r, const char *name, int64_t count)
     r->set_offset[++r->n_sets] = (int32_t)r->count;
 }
 
-/* The runs of a block, in the order of its feed-forwards. Runs without rows are left out;
- * returns their number. */
+/* A run without rows is left out, but where its experts are on several ranks: other groups may
+ * have rows for them. Then its tokens are one empty set. */
+static bool has_part(const vlm_mome_plan *plan, const vlm_mome_block *block, run *r)
+{
+    if (r->count) return true;
+    if (!plan->model->ctx->ranks || r->modality == VLM_MOD_VL || !block->is_sparse[r->modality])
+        return false;
+    r->n_sets = 1;
+    return true;
+}
+
+/* The runs of a block, in the order of its feed-forwards; returns their number. */
 static int plan_runs(const vlm_mome_plan *plan, const vlm_mome_block *block, run runs[VLM_N_MODS])
 {
     const vlm_mome_rows *rows = &plan->rows;
@@ -40,9 +50,9 @@ static int plan_runs(const vlm_mome_plan *plan, const vlm_mome_block *block, run
     }
     put_set(&t, "texts", rows->n_rows - text_only);
     int n = 0;
-    if (v.count) runs[n++] = v;
-    if (t.count) runs[n++] = t;
-    if (vl.count) runs[n++] = vl;
+    if (has_part(plan, block, &v)) runs[n++] = v;
+    if (has_part(plan, block, &t)) runs[n++] = t;
+    if (has_part(plan, block, &vl)) runs[n++] = vl;
     return n;
 }
 
@@ -66,7 +76,7 @@ static vlmoe_tensor *run_sparse(vlmoe_tape *tape, const vlm_mome_plan *plan,
 {
     vlm_routing *routing = NULL;
     h = vlm_moe_run(tape, moe, h, r->n_sets, r->set_offset, &routing);
-    if (!h || tape->replaying) return h;
+    if (!h || tape->replaying || !r->count) return h;
     vlm_mome_output *out = plan->out;
     out->routings[out->n_routings++] =
         (vlm_mome_routing){.layer = moe,

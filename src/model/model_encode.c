@@ -68,7 +68,9 @@ vlmoe_tensor *vlm_mome_embed(vlmoe_tape *tape, const vlm_mome_plan *plan)
     const int32_t *d_index[N_TABLES];
     int n_tables = 0;
     for (int i = 0; i < N_TABLES; i++) {
-        if (i <= TABLE_TEXT_POSITION ? !has_texts : !has_pictures) continue;
+        bool is_word = i <= TABLE_TEXT_POSITION;
+        bool is_only = i == 0 && !n; /* of no rows at all */
+        if ((is_word ? !has_texts : !has_pictures) && !is_only) continue;
         table[n_tables] = all[i];
         d_index[n_tables] = vlm_tape_upload(tape, index + i * n, (size_t)n * sizeof *index);
         if (!d_index[n_tables]) return NULL;

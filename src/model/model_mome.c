@@ -41,6 +41,20 @@ static void fill_policy(const vlm_cfg_moe *moe, int modality, int64_t block, vlm
     layer->block = block;
 }
 
+/* How rows go to experts on other ranks, and the most tokens that any group has for them. */
+static void fill_exchange(const vlmoe_config *config, const vlm_mome_block *block,
+                          vlm_moe_layer *layer)
+{
+    const vlm_cfg_data *d = &config->data;
+    bool v = layer->modality == 'v';
+    int64_t grid = config->model.image_size / config->model.patch;
+    int64_t per_sample = v ? 1 + grid * grid : config->model.text_len;
+    layer->has_slots = strcmp(config->moe.exchange, "slots") == 0;
+    layer->receive_factor = config->moe.receive_factor;
+    layer->most_tokens[0] = (v ? d->images_per_group : d->texts_per_group) * per_sample;
+    layer->most_tokens[1] = block->has_vl ? 0 : d->pairs_per_group * per_sample;
+}
+
 /* Output projections of block l (from 1) start smaller by 1/sqrt(2 l), so that the residual
  * stream does not grow with depth (the rule of BEiT). */
 static double output_scale(int64_t block)
@@ -77,6 +91,7 @@ static void make_block(vlm_builder *b, const vlmoe_config *config, int64_t l, vl
             continue;
         }
         fill_policy(&config->moe, i, l, &block->moe[i]);
+        fill_exchange(config, block, &block->moe[i]);
         vlm_moe_make(b, where, m->width, m->hidden, scale, config->moe.distinct_experts,
                      &block->moe[i]);
     }

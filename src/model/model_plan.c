@@ -5,8 +5,9 @@
 
 static bool check_counts(vlmoe_tape *tape, const vlm_mome *model, const vlm_mome_inputs *in)
 {
+    int64_t least = tape->ctx->ranks ? 0 : 1; /* a rank takes part in what the others do */
     if (in->n_images < 0 || in->n_texts < 0 || in->n_pairs < 0 ||
-        in->n_images + in->n_texts + in->n_pairs < 1) {
+        in->n_images + in->n_texts + in->n_pairs < least) {
         vlm_poison(tape, VLMOE_E_ARG,
                    "a group needs at least one sample and no negative count, got %lld images, %lld "
                    "texts, %lld pairs",

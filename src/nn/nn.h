@@ -54,7 +54,8 @@ void vlm_ffn_make(vlm_builder *b, const char *name, int64_t width, int64_t hidde
                   vlm_ffn_layer *layer);
 vlmoe_tensor *vlm_ffn_run(vlmoe_tape *tape, const vlm_ffn_layer *layer, vlmoe_tensor *h);
 
-/* Sparse feed-forward. router [E, D] wide; experts fc1 [E, F, D], [E, F]; fc2 [E, D, F], [E, D].
+/* Sparse feed-forward. router [E, D] wide; experts fc1 [E, F, D], [E, F]; fc2 [E, D, F], [E, D],
+ * of which a rank has its own experts alone.
  * policy without sets; the caller fills it, capacity_factor_eval, modality and block before
  * vlm_moe_make. */
 typedef struct vlm_moe_layer {
@@ -62,6 +63,10 @@ typedef struct vlm_moe_layer {
     vlm_linear_layer fc1, fc2;
     vlm_route_policy policy;     /* capacity_factor: of TRAIN mode */
     double capacity_factor_eval; /* of PREDICT mode; 0 = dropless */
+    /* between ranks; slots where the capacity factor of the mode is above 0, else exact counts */
+    bool has_slots;
+    double receive_factor;
+    int64_t most_tokens[2]; /* of the routing sets of any recording */
     char modality;               /* 'v' or 't' */
     int64_t block;               /* from 0 */
 } vlm_moe_layer;

@@ -105,6 +105,39 @@ int64_t vlm_capacity(int64_t T, int64_t E, int64_t K, double factor, int64_t mul
 vlmoe_tensor *vlm_route(vlmoe_tape *tape, vlmoe_tensor *logits, const vlm_route_policy *policy, vlm_routing **routing);
 /* The weighted balance losses as one element: pass it to vlmoe_loss_add.. */
 vlmoe_tensor *vlm_router_losses(vlmoe_tape *tape, vlmoe_tensor *logits, const vlm_route_policy *policy, vlm_routing *routing);
+/* How dispatched rows go to the ranks that hold their experts: see op_exchange.c. */
+typedef struct vlm_exchange_policy {
+    bool is_fixed;         /* every rank sends `slots` places for each expert, whatever is in them; needs a capacity */
+    int64_t slots;         /* the most rows of any group that an expert may take; is_fixed only */
+    double receive_factor; /* exact only: a rank takes up to this many times the mean rows of its set, in thousandths; 0 = any number */
+} vlm_exchange_policy;
+typedef struct vlm_exchange_block {
+    int64_t rows, at; /* of a rank, and where they begin */
+} vlm_exchange_block;
+/* One routing's rows on the ranks of a set. What other ranks have told is kept across segments. */
+typedef struct vlm_exchange {
+    vlm_routing *routing;
+    vlm_comm *set;
+    int64_t R, member;     /* ranks of the set, this one's number in it */
+    int64_t n_experts, E;  /* all, and of this rank */
+    bool is_fixed;
+    int64_t slots;         /* 0 = exact */
+    int64_t n_home;        /* rows of this rank's group, T K, of which the first are served */
+    int64_t n_arrival, n_rows; /* places of what arrives, and rows of the result; exact: rows that arrive */
+    vlm_exchange_block *home, *away; /* [R] rows (or slots) to and from each rank */
+    int32_t *home_bound, *bound;     /* exact only, host: [n_experts + 1], [R, E + 1] as in exchange_plan */
+    int32_t *d_bound;                /* [R, E + 1] */
+    int32_t *d_run_offset, *d_expert_offset; /* [E R + 1], [E + 1] of the result: see exchange_plan */
+    int32_t *d_arrival, *d_place;    /* [n_rows], [n_arrival] */
+    int32_t *d_slot, *d_home;        /* is_fixed only: slot of each own row [n_home], own row of each slot [n_experts slots] */
+} vlm_exchange;
+/* Collective, of the ranks that share routing's experts: how many rows come and where they will stand.
+ * Fails on all ranks where a rank would receive more rows than policy allows. */
+vlm_exchange *vlm_exchange_make(vlmoe_tape *tape, vlm_routing *routing, const vlm_exchange_policy *policy);
+/* Collective, backward too. To experts: [T K, D] of dispatch -> [n_rows, D] by (local expert, rank); from experts: the inverse, rows that
+ * serve nobody are undefined or zeros. Fixed: rows past d_expert_offset[E] are zeros. */
+typedef enum vlm_direction { VLM_TO_EXPERTS, VLM_FROM_EXPERTS } vlm_direction;
+vlmoe_tensor *vlm_exchange_rows(vlmoe_tape *tape, vlmoe_tensor *rows, const vlm_exchange *exchange, vlm_direction direction);
 vlmoe_tensor *vlm_dispatch(vlmoe_tape *tape, vlmoe_tensor *x, vlm_routing *routing);                          /* [T K, D] */
 vlmoe_tensor *vlm_combine(vlmoe_tape *tape, vlmoe_tensor *rows, vlmoe_tensor *weight, vlm_routing *routing);  /* [T, D] */
 

@@ -173,7 +173,9 @@ static const op_case *all_cases(int i)
     i -= n_basic_cases;
     if (i < n_row_cases) return &row_cases[i];
     i -= n_row_cases;
-    return i < n_router_cases ? &router_cases[i] : NULL;
+    if (i < n_router_cases) return &router_cases[i];
+    i -= n_router_cases;
+    return i < n_exchange_cases ? &exchange_cases[i] : NULL;
 }
 
 TEST(every_operation_has_a_gradient_case)
@@ -200,4 +202,9 @@ TEST(operations_on_rows_differentiate)
 TEST(routing_differentiates)
 {
     for (int i = 0; i < n_router_cases; i++) check_case(&router_cases[i]);
+}
+
+TEST(exchanges_differentiate)
+{
+    for (int i = 0; i < n_exchange_cases; i++) check_case(&exchange_cases[i]);
 }
