@@ -1,6 +1,7 @@
 /* Bytes of tensors between host and device, for callers that wait. */
 #include "autograd_defer.h"
 #include "autograd_internal.h"
+#include "autograd_spread.h"
 
 static const char *name_of(const vlmoe_tensor *t)
 {
@@ -45,6 +46,9 @@ vlmoe_status vlmoe_tensor_read(const vlmoe_tensor *t, void *dst, size_t bytes)
     vlmoe_error *error = vlm_ctx_error(t->ctx);
     VLM_TRY(check_bytes(t, bytes, vlmoe_tensor_bytes(t), error));
     if (t->param) VLM_TRY(vlm_ctx_build(t->ctx));
+    if (t->param && !t->data)
+        return vlm_fail(error, VLMOE_E_STATE,
+                        "%s is spread over ranks: no one of them has it whole", t->param->name);
     return vlm_ctx_download(t->ctx, dst, t->data, bytes, error);
 }
 
@@ -56,8 +60,13 @@ vlmoe_status vlmoe_tensor_write(vlmoe_tensor *t, const void *src, size_t bytes)
         return vlm_fail(error, VLMOE_E_UNSUPPORTED, "device %s has no data to write",
                         t->ctx->backend->name);
     if (t->param) VLM_TRY(vlm_ctx_build(t->ctx));
-    VLM_TRY(vlm_ctx_upload(t->ctx, t->data, src, bytes, error));
-    return t->param ? vlm_param_refresh(t->param) : VLMOE_OK;
+    if (!t->param) return vlm_ctx_upload(t->ctx, t->data, src, bytes, error);
+    vlm_param *param = t->param;
+    int64_t n = vlm_param_file_elements(param);
+    for (int64_t e = 0; e < VLM_MAX(param->n_local, 1); e++)
+        VLM_TRY(vlm_param_put(param, param->n_experts > 0 ? param->first_expert + e : -1, 0, n,
+                              (const char *)src + (size_t)(e * n) * vlm_dtype_bytes(t->dtype)));
+    return vlm_param_refresh(param);
 }
 
 vlmoe_status vlmoe_tensor_read_grad(const vlmoe_tensor *t, void *dst, size_t bytes)
@@ -71,6 +80,10 @@ vlmoe_status vlmoe_tensor_read_grad(const vlmoe_tensor *t, void *dst, size_t byt
         return vlm_fail(error, VLMOE_E_STATE, "parameter %s is frozen and has no gradient",
                         t->param->name);
     VLM_TRY(check_bytes(t, bytes, vlmoe_tensor_bytes(t), error));
+    if (!t->param->total)
+        return vlm_fail(error, VLMOE_E_STATE,
+                        "the gradient of %s is spread over ranks: no one of them has it whole",
+                        t->param->name);
     return vlm_ctx_download(t->ctx, dst, t->param->total, bytes, error);
 }
 
@@ -92,6 +105,7 @@ vlmoe_status vlmoe_grad_zero(vlmoe_context *ctx)
     vlm_ctx_error(ctx);
     VLM_TRY(vlm_ctx_build(ctx));
     vlm_defer_restart(ctx);
+    VLM_TRY(vlm_spreads_clear(ctx));
     ctx->groups_done = 0;
     for (int64_t i = 0; i < ctx->n_params; i++)
         if (ctx->params[i]->grad) VLM_TRY(vlm_grad_restart(ctx, ctx->params[i]));

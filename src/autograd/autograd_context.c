@@ -8,6 +8,9 @@
 /* Nodes and tensors of a recording take about 1 KiB an operation; malloc reserves this much address space and no pages. */
 static const size_t HOST_BYTES = (size_t)64 << 20;
 
+/* Large enough for the bandwidth of any link, small beside gradients. */
+static const size_t BUCKET_BYTES = (size_t)32 << 20;
+
 /* Half of the machine's memory, as address space; on a device without data as much as an address can count. */
 static size_t default_step_bytes(const vlm_backend *backend)
 {
@@ -59,6 +62,7 @@ vlmoe_status vlm_ctx_create_on(const vlm_backend *backend, const vlmoe_context_p
     ctx->compute = params->compute;
     ctx->wide = backend->wide;
     ctx->moment_dtype = backend->wide;
+    ctx->bucket_bytes = BUCKET_BYTES;
     ctx->seed = params->seed;
     ctx->log = (vlm_log){.fn = params->log_fn, .user = params->log_user};
     ctx->step_bytes = params->step_bytes ? params->step_bytes : default_step_bytes(backend);
@@ -94,6 +98,7 @@ vlmoe_status vlm_ctx_join(vlmoe_context *ctx, const vlm_ranks *ranks)
         return vlm_fail(vlm_ctx_error(ctx), VLMOE_E_STATE,
                         "ranks join before there are parameters in memory");
     ctx->ranks = ranks && ranks->size > 1 ? ranks : NULL;
+    if (ranks) ctx->groups = ranks->groups;
     return VLMOE_OK;
 }
 

@@ -12,13 +12,19 @@ struct vlm_kept {
 };
 
 void vlm_params_destroy(vlmoe_context *ctx);
-/* Memory for this many elements; what is for messages. */
+/* Memory for this many elements, none for 0; what is for messages. */
 vlmoe_status vlm_slab_take(vlmoe_context *ctx, int64_t elements, vlmoe_dtype dtype, void **out,
                            const char *what);
 /* The list of pieces, once parameters have their memory. */
 vlmoe_status vlm_pieces_make(vlmoe_context *ctx);
-/* The piece that is the whole of this rank's e-th expert, or of a plain parameter (e = 0). */
-vlm_piece vlm_piece_whole(vlm_param *param, int64_t e);
+/* One more at the end of the list.  Errors: NOMEM. */
+vlmoe_status vlm_piece_add(vlmoe_context *ctx, const vlm_piece *piece);
+/* Elements that a parameter takes in a slab. */
+int64_t vlm_param_padded(const vlm_param *param);
+/* Element i of memory of this type; NULL of NULL. */
+void *vlm_element(void *data, vlmoe_dtype dtype, int64_t i);
+/* How the experts of a parameter lie on ranks; NULL: it has none, or there is one rank. */
+const vlm_expert_layout *vlm_param_layout(const vlm_param *param);
 /* A parameter's grad begins again at +0. */
 vlmoe_status vlm_grad_restart(vlmoe_context *ctx, const vlm_param *param);
 /* The compute copy of one parameter from its values, if it has one of its own. */

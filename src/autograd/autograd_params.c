@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "autograd_internal.h"
+#include "autograd_spread.h"
 
 /* Every parameter starts at a multiple of this many elements, so that kernels see aligned starts in any type. */
 enum { PARAM_ALIGN = 64 };
@@ -19,7 +20,7 @@ char *vlm_param_expert_name(const vlm_param *param, int64_t expert)
                       mark + 3);
 }
 
-static int64_t padded(const vlm_param *param)
+int64_t vlm_param_padded(const vlm_param *param)
 {
     return (int64_t)vlm_round_up((size_t)vlm_param_elements(param), PARAM_ALIGN);
 }
@@ -55,6 +56,23 @@ static vlmoe_status check_spec(const vlmoe_context *ctx, const vlm_param *spec, 
     return VLMOE_OK;
 }
 
+/* This rank's part of the experts. */
+static vlmoe_status take_experts(vlm_param *param, vlmoe_error *error)
+{
+    const vlm_expert_layout *layout = vlm_param_layout(param);
+    param->first_expert = 0;
+    param->n_local = param->n_experts;
+    if (!param->tensor.ctx->ranks || !param->n_experts) return VLMOE_OK;
+    if (!layout)
+        return vlm_fail(
+            error, VLMOE_E_ARG,
+            "parameter %s has %lld experts, a number that the ranks of this run do not know",
+            param->name, (long long)param->n_experts);
+    param->first_expert = vlm_expert_first(layout, param->tensor.ctx->ranks->rank);
+    param->tensor.dim[0] = param->n_local = layout->per_rank;
+    return VLMOE_OK;
+}
+
 /* Room for one more pointer; capacities are powers of two. */
 static vlmoe_status grow(vlmoe_context *ctx, vlmoe_error *error)
 {
@@ -85,8 +103,6 @@ vlmoe_status vlm_param_add(vlmoe_context *ctx, const vlm_param *spec, int rank, 
     *param = *spec;
     param->name = name;
     param->index = ctx->n_params;
-    param->first_expert = 0;
-    param->n_local = spec->n_experts;
     param->uses = 0;
     param->chain = 0;
     param->copy = param->grad = param->total = param->share = NULL;
@@ -95,6 +111,12 @@ vlmoe_status vlm_param_add(vlmoe_context *ctx, const vlm_param *spec, int rank, 
     param->tensor = (vlmoe_tensor){
         .ctx = ctx, .dtype = ctx->wide, .rank = rank, .wants_grad = spec->trained, .param = param};
     memcpy(param->tensor.dim, dim, (size_t)rank * sizeof *dim);
+    vlmoe_status status = take_experts(param, error);
+    if (status) {
+        vlm_free(param);
+        vlm_free(name);
+        return status;
+    }
     ctx->params[ctx->n_params++] = param;
     *out = &param->tensor;
     return VLMOE_OK;
@@ -104,6 +126,7 @@ vlmoe_status vlm_slab_take(vlmoe_context *ctx, int64_t elements, vlmoe_dtype dty
                            const char *what)
 {
     size_t bytes;
+    if (!elements) return VLMOE_OK;
     if (!vlm_mul_size((size_t)elements, vlm_dtype_bytes(dtype), &bytes)) bytes = SIZE_MAX;
     vlmoe_status status =
         ctx->backend->alloc(ctx->device, VLM_MEMORY_DEVICE, bytes, out, &ctx->error);
@@ -119,6 +142,7 @@ static void release_slabs(vlmoe_context *ctx)
         if (*slab[i]) ctx->backend->release(ctx->device, *slab[i]);
         *slab[i] = NULL;
     }
+    vlm_spreads_destroy(ctx);
     vlm_free(ctx->pieces);
     ctx->pieces = NULL;
     ctx->n_pieces = 0;
@@ -137,12 +161,13 @@ static void place_params(vlmoe_context *ctx)
     char *total = ctx->totals;
     for (int64_t i = 0; i < ctx->n_params; i++) {
         vlm_param *param = ctx->params[i];
+        if (vlm_spread_of(ctx, param) >= 0) continue;
         size_t at = (size_t)param->at;
         param->tensor.data = (char *)ctx->master + at * wide_bytes;
         if (param->trained) param->total = param->grad = (char *)ctx->grads + at * wide_bytes;
         if (param->chain) {
             param->total = total;
-            total += (size_t)padded(param) * wide_bytes;
+            total += (size_t)vlm_param_padded(param) * wide_bytes;
         }
         if (param->has_copy)
             param->copy =
@@ -156,10 +181,11 @@ static void count_elements(vlmoe_context *ctx)
     ctx->n_elements = ctx->n_totals = 0;
     for (int64_t i = 0; i < ctx->n_params; i++) {
         vlm_param *param = ctx->params[i];
+        if (vlm_spread_of(ctx, param) >= 0) continue;
         param->at = ctx->n_elements;
         param->chain = chain_of(ctx, param);
-        ctx->n_elements += padded(param);
-        if (param->chain) ctx->n_totals += padded(param);
+        ctx->n_elements += vlm_param_padded(param);
+        if (param->chain) ctx->n_totals += vlm_param_padded(param);
     }
 }
 
@@ -176,8 +202,9 @@ vlmoe_status vlm_ctx_build(vlmoe_context *ctx)
     if (!status) {
         place_params(ctx);
         ctx->n_moments = ctx->n_elements;
-        status = vlm_pieces_make(ctx);
+        status = vlm_spreads_make(ctx);
     }
+    if (!status) status = vlm_pieces_make(ctx);
     if (status) release_slabs(ctx);
     else ctx->built = true;
     return status;
@@ -193,7 +220,8 @@ vlmoe_status vlm_ctx_moments(vlmoe_context *ctx)
 vlmoe_status vlm_param_refresh(vlm_param *param)
 {
     vlmoe_context *ctx = param->tensor.ctx;
-    if (!param->has_copy || param->copy == param->tensor.data) return VLMOE_OK;
+    if (!param->has_copy || !param->tensor.data || param->copy == param->tensor.data)
+        return VLMOE_OK;
     const vlmk_convert_args args = {.n = vlm_param_elements(param),
                                     .src_dtype = ctx->wide,
                                     .dst_dtype = ctx->compute,

@@ -33,7 +33,8 @@ struct vlm_param {
     double init_value;
     bool init_equal;   /* per expert: every expert starts as expert 0 */
     int64_t index;     /* in the registry */
-    int64_t at;        /* first element in the slabs */
+    int64_t at;        /* first element in the slabs, or in its spread (autograd_spread.h) */
+    int64_t first_piece, n_pieces; /* in ctx->pieces */
     void *copy;        /* compute copy (ct) of a MATRIX (or tied EMBEDDING); equals tensor.data when ct is wide; NULL for other roles */
     void *grad;        /* wide: what backward adds to, in the gradient slab; NULL when frozen. The sum over the step's groups, but: */
     int64_t chain;     /* > 0: grad is the sum of a chain of this many groups, and is added to total when the chain ends (experts
@@ -44,7 +45,7 @@ struct vlm_param {
     void *share;       /* this tape's share when it has several uses, added to grad at the end of backward; step arena */
     bool share_is_set;
     struct vlm_deferred *deferred; /* its gradient waits for the end of the step; see autograd_defer.h */
-    vlmoe_tensor tensor; /* dtype wide, data = master values */
+    vlmoe_tensor tensor; /* dtype wide, data = master values; NULL: ranks have them in pieces, and this one computes with the copy */
 };
 
 /* A run of elements of one file tensor (a parameter, or one expert of it) that one rank owns: its master values, sum of gradients and
@@ -91,6 +92,8 @@ struct vlmoe_context {
     vlm_arena host_arena;
     vlm_spans *spans;        /* of a profile; NULL = not measured */
     const vlm_ranks *ranks;  /* this context is one rank's; borrowed; NULL = there is one */
+    size_t bucket_bytes;     /* of gradients that travel at once; 32 MiB unless set before there are slabs */
+    struct vlm_spreads *spreads; /* with ranks: parameters whose gradients several of them add; these are not in the slabs */
 };
 
 /* One kernel call: VLM_KERNEL(ctx, layer_norm_fwd, &args). A failure is written to ctx->error with the kernel's name. */
@@ -126,9 +129,13 @@ vlm_state_bytes vlm_ctx_state_bytes(const vlmoe_context *ctx);
 vlmoe_status vlm_param_add(vlmoe_context *ctx, const vlm_param *spec, int rank, const int64_t *dim, vlmoe_tensor **out);
 vlmoe_status vlm_ctx_build(vlmoe_context *ctx);            /* slabs; idempotent */
 vlmoe_status vlm_ctx_init_params(vlmoe_context *ctx);      /* values by each spec from VLM_STREAM_INIT, keyed by (index, expert); refreshes copies */
+/* Values of elements first .. first + n - 1 of a file tensor (expert: global id, or -1), to wherever this rank has any of them. Copies of
+ * a tensor whose data this rank has are the caller's to refresh.  Errors: DEVICE, NOMEM. */
+vlmoe_status vlm_param_put(vlm_param *param, int64_t expert, int64_t first, int64_t n, const void *host);
 vlmoe_status vlm_ctx_refresh_copies(vlmoe_context *ctx);   /* compute copies from masters, after masters were written */
 vlmoe_status vlm_ctx_moments(vlmoe_context *ctx);          /* zeroed moments, if there are none yet */
 void *vlm_piece_moment(const vlmoe_context *ctx, const vlm_piece *piece, int which); /* of an owned, trained piece: 0 = m, 1 = v */
+int64_t vlm_piece_blocks(const vlm_piece *piece); /* of VLMK_NORM_BLOCK elements; the last may be shorter */
 static inline bool vlm_piece_is_mine(const vlm_piece *piece, int rank) { return piece->owner == rank; }
 /* "name" of expert e, i.e. {e} replaced; plain names are copied. Caller frees with vlm_free. */
 char *vlm_param_expert_name(const vlm_param *param, int64_t expert);

@@ -3,29 +3,30 @@
 #include <string.h>
 #include "base_rng.h"
 #include "optim_adamw.h"
+#include "optim_reduce.h"
 #include "vlmoe/ops.h"
 
-static int64_t n_blocks(const vlm_piece *piece)
+static bool is_stepped(const vlmoe_context *ctx, const vlm_piece *piece)
 {
-    return (piece->n + VLMK_NORM_BLOCK - 1) / VLMK_NORM_BLOCK;
+    return piece->param->trained && vlm_piece_is_mine(piece, vlm_ctx_rank(ctx));
 }
 
-/* Sums of squares of all trained gradients, block by block of each file tensor; partial and host [total]. */
-static vlmoe_status take_partials(vlmoe_context *ctx, int64_t total, double *partial, double *host)
+/* Sums of squares of the gradients that this rank owns, block by block of each file tensor; partial and host [n]. */
+static vlmoe_status take_partials(vlmoe_context *ctx, int64_t n, double *partial, double *host)
 {
     int64_t at = 0;
     for (int64_t i = 0; i < ctx->n_pieces; i++) {
         const vlm_piece *piece = &ctx->pieces[i];
-        if (!piece->param->trained) continue;
+        if (!is_stepped(ctx, piece)) continue;
         const vlmk_square_sum_args args = {
             .n = piece->n, .x = piece->grad, .partial = partial + at};
         VLM_TRY(VLM_KERNEL(ctx, square_sum, &args));
-        at += n_blocks(piece);
+        at += vlm_piece_blocks(piece);
     }
     if (!ctx->backend->has_data) return VLMOE_OK;
     VLM_TRY(ctx->backend->sync(ctx->device, &ctx->error));
     vlmoe_status status =
-        ctx->backend->download(ctx->device, host, partial, (size_t)total * sizeof *host);
+        ctx->backend->download(ctx->device, host, partial, (size_t)n * sizeof *host);
     return status ? vlm_fail(&ctx->error, status, "reading the gradient norm failed on device %s",
                              ctx->backend->name)
                   : VLMOE_OK;
@@ -38,7 +39,7 @@ static vlmoe_status add_partials(vlmoe_context *ctx, const double *partial, doub
     for (int64_t i = 0; i < ctx->n_pieces; i++) {
         const vlm_piece *piece = &ctx->pieces[i];
         if (!piece->param->trained) continue;
-        for (int64_t b = 0; b < n_blocks(piece); b++) sum += *partial++;
+        for (int64_t b = 0; b < vlm_piece_blocks(piece); b++) sum += *partial++;
         if (!isfinite(sum))
             return vlm_fail(&ctx->error, VLMOE_E_NUMERIC, "the gradient of %s is not finite",
                             piece->param->name);
@@ -49,22 +50,26 @@ static vlmoe_status add_partials(vlmoe_context *ctx, const double *partial, doub
 
 static vlmoe_status gradient_norm(vlmoe_context *ctx, double *out)
 {
-    int64_t total = 0;
+    int64_t total = 0, n = 0; /* of all ranks, of this one */
     *out = 0.0;
-    for (int64_t i = 0; i < ctx->n_pieces; i++)
-        if (ctx->pieces[i].param->trained) total += n_blocks(&ctx->pieces[i]);
-    size_t bytes = (size_t)total * sizeof(double);
-    double *partial = vlm_heap_take(&ctx->arena, bytes);
-    size_t mark = vlm_arena_mark(&ctx->host_arena);
+    for (int64_t i = 0; i < ctx->n_pieces; i++) {
+        const vlm_piece *piece = &ctx->pieces[i];
+        if (piece->param->trained) total += vlm_piece_blocks(piece);
+        if (is_stepped(ctx, piece)) n += vlm_piece_blocks(piece);
+    }
+    double *partial = vlm_heap_take(&ctx->arena, (size_t)VLM_MAX(n, 1) * sizeof *partial);
+    size_t mark = vlm_arena_mark(&ctx->host_arena), bytes = (size_t)total * sizeof(double);
     double *host = vlm_arena_take(&ctx->host_arena, bytes);
+    double *all = ctx->ranks ? vlm_arena_take(&ctx->host_arena, bytes) : host;
     if (host) memset(host, 0, bytes); /* what a device without data leaves */
     vlmoe_status status = VLMOE_OK;
-    if (!partial || !host)
+    if (!partial || !host || !all)
         status =
             vlm_fail(&ctx->error, VLMOE_E_NOMEM,
                      "no memory for the %lld partial sums of the gradient norm", (long long)total);
-    if (!status) status = take_partials(ctx, total, partial, host);
-    if (!status) status = add_partials(ctx, host, out); /* without data: zeros */
+    if (!status) status = take_partials(ctx, n, partial, host);
+    if (!status && ctx->ranks) status = vlm_reduce_share_blocks(ctx, host, n, all);
+    if (!status) status = add_partials(ctx, all, out); /* without data: zeros */
     vlm_arena_rewind(&ctx->host_arena, mark);
     vlm_heap_give(&ctx->arena, partial);
     return status;
@@ -122,8 +127,9 @@ vlmoe_status vlm_adamw_apply(vlmoe_context *ctx, const vlm_adamw_opts *opts, int
     double scale = opts->grad_scale;
     if (opts->clip > 0.0) scale *= fmin(1.0, opts->clip / (norm + 1e-6));
     for (int64_t i = 0; i < ctx->n_pieces; i++)
-        if (ctx->pieces[i].param->trained)
+        if (is_stepped(ctx, &ctx->pieces[i]))
             VLM_TRY(step_piece(ctx, &ctx->pieces[i], opts, step, scale));
+    VLM_TRY(vlm_reduce_share_values(ctx));
     VLM_TRY(ctx->backend->sync(ctx->device, &ctx->error));
     if (grad_norm) *grad_norm = norm;
     return VLMOE_OK;

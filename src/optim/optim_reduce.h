@@ -18,5 +18,11 @@
 vlmoe_status vlm_reduce_micro_step(vlmoe_context *ctx);
 /* After the last micro-step: what waits (autograd_defer.h) is added.  Errors: those of kernels; STATE: groups are missing. */
 vlmoe_status vlm_reduce_finish(vlmoe_context *ctx);
+/* After owners have changed values (vlmoe_adamw_step calls it itself): to all who compute with them. Collective.  Errors: as above. */
+vlmoe_status vlm_reduce_share_values(vlmoe_context *ctx);
+
+/* Sums of squares of blocks of what this rank owns, mine, become those of all trained pieces, in the order of ctx->pieces. out [total].
+ * Collective.  Errors: those of comm.h. */
+vlmoe_status vlm_reduce_share_blocks(vlmoe_context *ctx, const double *mine, int64_t n_mine, double *out);
 
 #endif
