@@ -56,9 +56,11 @@ static const shape shapes[N_PARAMS] = {
     {"bias", VLM_ROLE_BIAS, .dim = {37, 1}},
     {"w1", VLM_ROLE_MATRIX, .has_copy = true, .dim = {130, 97}},
     {"router", VLM_ROLE_ROUTER, .dim = {8, 33}},
-    {"experts.{e}.weight", VLM_ROLE_MATRIX, .is_expert = true, .has_copy = true, .is_equal = true, .dim = {70, 90}},
+    {"experts.{e}.weight", VLM_ROLE_MATRIX, .is_expert = true, .has_copy = true, .is_equal = true,
+     .dim = {70, 90}},
     {"experts.{e}.bias", VLM_ROLE_BIAS, .is_expert = true, .dim = {41, 1}},
-    {"text.{e}.weight", VLM_ROLE_MATRIX, .is_expert = true, .is_text = true, .has_copy = true, .dim = {64, 65}},
+    {"text.{e}.weight", VLM_ROLE_MATRIX, .is_expert = true, .is_text = true, .has_copy = true,
+     .dim = {64, 65}},
     {"frozen", VLM_ROLE_MATRIX, .has_copy = true, .is_frozen = true, .dim = {50, 90}},
     {"w2", VLM_ROLE_MATRIX, .has_copy = true, .dim = {64, 64}},
 };
@@ -87,7 +89,8 @@ static void make_params(case_rank *r, vlmoe_context *ctx, int64_t experts)
 /* Of many sizes, so that every order of sums gives other bits. */
 static float gradient(int64_t step, int64_t group, int64_t param, int64_t expert, int64_t i)
 {
-    uint32_t h = (uint32_t)(i * 2654435761u) ^ (uint32_t)((expert + 2) * 40503u + param * 9176 + group * 7919 + step * 104729);
+    uint32_t h = (uint32_t)(i * 2654435761u) ^
+                 (uint32_t)((expert + 2) * 40503u + param * 9176 + group * 7919 + step * 104729);
     h ^= h >> 15;
     h *= 2246822519u;
     h ^= h >> 13;
@@ -102,8 +105,10 @@ static void backward(const rank_run *r, int64_t step, int64_t micro)
     for (int64_t k = 0; k < ctx->n_params; k++) {
         const vlm_param *param = ctx->params[k];
         if (!param->grad) continue;
-        const vlm_expert_ranks *x = ctx->ranks && param->n_experts ? vlm_ranks_of(&r->ranks, param->n_experts) : NULL;
-        int64_t first = x ? micro * size + vlm_expert_set(&x->layout, r->rank) * x->layout.members : micro * size + r->rank;
+        const vlm_expert_ranks *x =
+            ctx->ranks && param->n_experts ? vlm_ranks_of(&r->ranks, param->n_experts) : NULL;
+        int64_t first = x ? micro * size + vlm_expert_set(&x->layout, r->rank) * x->layout.members
+                          : micro * size + r->rank;
         int64_t last = first + (x ? x->layout.members : 1), file = vlm_param_file_elements(param);
         for (int64_t g = first; g < last; g++)
             for (int64_t e = 0; e < VLM_MAX(param->n_local, 1); e++)
@@ -154,13 +159,16 @@ static void compare_values(case_rank *view, const rank_run *r)
         const float *master = (const float *)(void *)r->out->state[0] + file_place(ctx, &first);
         int64_t n = vlm_param_elements(param);
         if (param->tensor.data && memcmp(param->tensor.data, master, (size_t)n * 4))
-            case_fail(failing, __FILE__, __LINE__, "rank %d computes with other values of %s", r->rank, param->name);
+            case_fail(failing, __FILE__, __LINE__, "rank %d computes with other values of %s",
+                      r->rank, param->name);
         if (!param->has_copy || ctx->compute == ctx->wide) continue;
         uint16_t *rounded = vlm_alloc_array((size_t)n, sizeof *rounded);
-        const vlmk_convert_args args = {.n = n, .src_dtype = VLMOE_F32, .dst_dtype = VLMOE_BF16, .src = master, .dst = rounded};
+        const vlmk_convert_args args = {
+            .n = n, .src_dtype = VLMOE_F32, .dst_dtype = VLMOE_BF16, .src = master, .dst = rounded};
         VLM_KERNEL(r->ctx, convert, &args);
         if (memcmp(param->copy, rounded, (size_t)n * 2))
-            case_fail(failing, __FILE__, __LINE__, "rank %d computes with another copy of %s", r->rank, param->name);
+            case_fail(failing, __FILE__, __LINE__, "rank %d computes with another copy of %s",
+                      r->rank, param->name);
         vlm_free(rounded);
     }
 }
@@ -168,7 +176,13 @@ static void compare_values(case_rank *view, const rank_run *r)
 static void train(case_rank *view, rank_run *run)
 {
     case_rank *r = view;
-    const vlm_adamw_opts opts = {.lr = 0.01, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8, .weight_decay = 0.1, .clip = 1.0, .grad_scale = 1.0 / GROUPS};
+    const vlm_adamw_opts opts = {.lr = 0.01,
+                                 .beta1 = 0.9,
+                                 .beta2 = 0.99,
+                                 .eps = 1e-8,
+                                 .weight_decay = 0.1,
+                                 .clip = 1.0,
+                                 .grad_scale = 1.0 / GROUPS};
     for (int64_t step = 0; step < STEPS; step++) {
         double norm = 0.0;
         EXPECT(!vlmoe_grad_zero(run->ctx));
@@ -177,7 +191,8 @@ static void train(case_rank *view, rank_run *run)
             EXPECT(!vlm_reduce_micro_step(run->ctx));
         }
         EXPECT(!vlm_reduce_finish(run->ctx));
-        vlmoe_status want = run->s->bad_group >= 0 && step == STEPS - 1 ? VLMOE_E_NUMERIC : VLMOE_OK;
+        vlmoe_status want =
+            run->s->bad_group >= 0 && step == STEPS - 1 ? VLMOE_E_NUMERIC : VLMOE_OK;
         EXPECT(vlm_adamw_apply(run->ctx, &opts, step + 1, &norm) == want);
         snprintf(run->message, sizeof run->message, "%s", vlmoe_context_error(run->ctx));
         if (run->rank == 0) run->out->norm[step] = norm;
@@ -196,7 +211,8 @@ static void open_run(case_rank *r, rank_run *run)
     EXPECT_OK(vlmoe_context_create(&params, &run->ctx, error));
     run->ctx->moment_dtype = s->moments;
     if (s->bucket_bytes) run->ctx->bucket_bytes = s->bucket_bytes;
-    const vlm_comm_params comm = {.backend = run->ctx->backend, .device = run->ctx->device, .deadline_seconds = 60};
+    const vlm_comm_params comm = {
+        .backend = run->ctx->backend, .device = run->ctx->device, .deadline_seconds = 60};
     EXPECT_OK(vlm_comm_threads(run->hub, run->rank, &comm, &r->world, error));
     EXPECT_OK(vlm_ranks_open(r->world, GROUPS, 2, counts, &run->ranks, error));
     EXPECT(!vlm_ctx_join(run->ctx, &run->ranks));
@@ -210,7 +226,8 @@ static void *run_rank(void *arg)
     open_run(r, run);
     if (!r->text[0]) train(r, run);
     if (!r->text[0]) gather(run);
-    if (!r->text[0] && vlm_comm_barrier(r->world, "all is gathered", NULL)) snprintf(r->text, sizeof r->text, "barrier");
+    if (!r->text[0] && vlm_comm_barrier(r->world, "all is gathered", NULL))
+        snprintf(r->text, sizeof r->text, "barrier");
     if (!r->text[0]) compare_values(r, run);
     if (r->text[0] && r->world) vlm_comm_abort(r->world, VLMOE_E_INTERNAL, r->text);
     vlm_ranks_close(&run->ranks);
@@ -223,7 +240,10 @@ static int64_t elements(int64_t experts)
 {
     int64_t n = 0;
     for (int i = 0; i < N_PARAMS; i++)
-        n += shapes[i].dim[0] * shapes[i].dim[1] * (!shapes[i].is_expert ? 1 : shapes[i].is_text ? TEXT_EXPERTS : experts);
+        n += shapes[i].dim[0] * shapes[i].dim[1] *
+             (!shapes[i].is_expert ? 1
+              : shapes[i].is_text  ? TEXT_EXPERTS
+                                   : experts);
     return n;
 }
 
@@ -256,17 +276,24 @@ static void outcome_free(outcome *o)
 static void check_equal(const outcome *a, const outcome *b, const setting *s)
 {
     char text[128];
-    snprintf(text, sizeof text, "%d ranks, %lld experts, %s", s->ranks, (long long)s->experts, s->compute ? "bf16" : "f32");
+    snprintf(text, sizeof text, "%d ranks, %lld experts, %s", s->ranks, (long long)s->experts,
+             s->compute ? "bf16" : "f32");
     for (int k = 0; k < 3; k++)
-        if (memcmp(a->state[k], b->state[k], (size_t)a->n * 4)) test_fail(__FILE__, __LINE__, "%s: %s differ", text, k ? "moments" : "values");
-    if (memcmp(a->norm, b->norm, sizeof a->norm)) test_fail(__FILE__, __LINE__, "%s: norms %g and %g", text, a->norm[0], b->norm[0]);
+        if (memcmp(a->state[k], b->state[k], (size_t)a->n * 4))
+            test_fail(__FILE__, __LINE__, "%s: %s differ", text, k ? "moments" : "values");
+    if (memcmp(a->norm, b->norm, sizeof a->norm))
+        test_fail(__FILE__, __LINE__, "%s: norms %g and %g", text, a->norm[0], b->norm[0]);
 }
 
 TEST(state_has_the_same_bits_on_any_number_of_ranks)
 {
     for (int64_t experts = 2; experts <= 8; experts *= 2)
         for (int type = 0; type < 3; type++) {
-            setting s = {.ranks = 1, .experts = experts, .compute = type ? VLMOE_BF16 : VLMOE_F32, .moments = type == 2 ? VLMOE_BF16 : VLMOE_F32, .bad_group = -1};
+            setting s = {.ranks = 1,
+                         .experts = experts,
+                         .compute = type ? VLMOE_BF16 : VLMOE_F32,
+                         .moments = type == 2 ? VLMOE_BF16 : VLMOE_F32,
+                         .bad_group = -1};
             outcome want = run_all(&s, NULL);
             CHECK(want.norm[0] > 1.0 && want.norm[0] != want.norm[1]); /* clipped */
             for (s.ranks = 2; s.ranks <= MOST_RANKS; s.ranks *= 2)
