@@ -8,6 +8,7 @@
 #include "autograd_defer.h"
 #include "harness.h"
 #include "nn.h"
+#include "optim_reduce.h"
 #include "test_backend.h"
 
 enum { G = 8, D = 16, F = 24, MOST_T = 72, MOST_E = 8, MOST_R = 8 };
@@ -36,7 +37,7 @@ typedef struct expert_sums {
 } expert_sums;
 typedef struct run_result {
     group_result group[G];
-    expert_sums sums[MOST_R]; /* by set */
+    expert_sums sums;
 } run_result;
 
 /* One rank, or the only one. */
@@ -111,10 +112,9 @@ static vlmoe_status make_params(side *s)
         snprintf(name, sizeof name, "experts.{e}.%d", i);
         const vlm_param spec = {.name = name,
                                 .role = i % 2 ? VLM_ROLE_BIAS : VLM_ROLE_MATRIX,
-                                .n_experts = s->n_local,
+                                .n_experts = c->E,
                                 .has_copy = i % 2 == 0};
-        int64_t local[3] = {s->n_local, dim[i][1], dim[i][2]};
-        VLM_TRY(add_param(s, &spec, i % 2 ? 2 : 3, local, &s->expert[i]));
+        VLM_TRY(add_param(s, &spec, i % 2 ? 2 : 3, dim[i], &s->expert[i]));
     }
     VLM_TRY(vlm_ctx_build(s->ctx));
     for (int64_t g = 0; g < G; g++) {
@@ -201,23 +201,28 @@ static vlmoe_status run_group(side *s, int64_t group, group_result *out)
     if (!st) st = vlmoe_tape_loss(tape, &out->loss);
     if (!st && !s->c->is_predict) st = vlmoe_tape_backward(tape, 1.0);
     vlmoe_tape_end(tape);
-    return st;
+    if (st || s->c->is_predict) return st;
+    /* this group's alone: the only one that has these parameters */
+    const vlm_param *x = s->x[group]->param, *router = s->router[group]->param;
+    const vlm_backend *backend = s->ctx->backend;
+    VLM_TRY(backend->download(s->ctx->device, out->dx, x->grad, sizeof out->dx));
+    VLM_TRY(backend->download(s->ctx->device, out->drouter, router->grad,
+                              (size_t)(s->c->E * D) * sizeof(float)));
+    return vlm_reduce_micro_step(s->ctx);
 }
 
-static vlmoe_status read_results(const side *s, int64_t step, int64_t begin, run_result *out)
+/* Sums of experts' gradients, as far as this rank owns them. */
+static vlmoe_status read_sums(const side *s, expert_sums *sums)
 {
-    int set = s->ctx->ranks ? vlm_expert_set(&s->ranks.experts[0].layout, s->ranks.rank) : 0;
-    expert_sums *sums = &out->sums[set];
     float *to[4] = {sums->w1, sums->b1, sums->w2, sums->b2};
-    for (int64_t g = begin; g < G; g += step) {
-        VLM_TRY(vlmoe_tensor_read_grad(s->x[g], out->group[g].dx, sizeof out->group[g].dx));
-        VLM_TRY(vlmoe_tensor_read_grad(s->router[g], out->group[g].drouter,
-                                       (size_t)(s->c->E * D) * sizeof(float)));
-    }
-    for (int i = 0; i < 4; i++) {
-        int64_t n = vlmoe_tensor_count(s->expert[i]), each = n / s->n_local;
-        VLM_TRY(vlmoe_tensor_read_grad(s->expert[i], to[i] + s->first * each,
-                                       (size_t)n * sizeof(float)));
+    for (int64_t i = 0; i < s->ctx->n_pieces; i++) {
+        const vlm_piece *piece = &s->ctx->pieces[i];
+        for (int k = 0; k < 4; k++) {
+            if (&piece->param->tensor != s->expert[k] || !piece->grad) continue;
+            int64_t at = piece->expert * vlm_param_file_elements(piece->param) + piece->first;
+            VLM_TRY(s->ctx->backend->download(s->ctx->device, to[k] + at, piece->grad,
+                                              (size_t)piece->n * sizeof(float)));
+        }
     }
     return VLMOE_OK;
 }
@@ -234,28 +239,25 @@ static vlmoe_status open_context(side *s)
     return VLMOE_OK;
 }
 
-/* ---- one rank ---- */
-
-/* The groups of each set of `members` of R ranks, in order. */
-static void run_alone(const layer_case *c, int64_t R, int64_t members, run_result *out)
+/* Groups first, first + step, ... of a step, then what waits. */
+static vlmoe_status run_groups(side *s, int64_t first, int64_t step, run_result *out)
 {
+    VLM_TRY(vlmoe_grad_zero(s->ctx));
+    for (int64_t g = first; g < G; g += step) VLM_TRY(run_group(s, g, &out->group[g]));
+    if (s->c->is_predict) return VLMOE_OK;
+    VLM_TRY(vlm_reduce_finish(s->ctx));
+    return read_sums(s, &out->sums);
+}
+
+static void run_alone(const layer_case *c, run_result *out)
+{
+    side s = {.c = c, .n_local = c->E};
     memset(out, 0, sizeof *out);
-    for (int64_t set = 0; set < R / members; set++) {
-        side s = {.c = c, .n_local = c->E};
-        static run_result own;
-        memset(&own, 0, sizeof own);
-        CHECK_STATUS_E(open_context(&s), VLMOE_OK, &s.error);
-        CHECK_STATUS_E(make_params(&s), VLMOE_OK, &s.ctx->error);
-        CHECK_STATUS(vlmoe_grad_zero(s.ctx), VLMOE_OK);
-        for (int64_t g = 0; g < G; g++)
-            if (g % R / members == set)
-                CHECK_STATUS_E(run_group(&s, g, &own.group[g]), VLMOE_OK, &s.ctx->error);
-        CHECK_STATUS_E(read_results(&s, 1, 0, &own), VLMOE_OK, &s.ctx->error);
-        for (int64_t g = 0; g < G; g++)
-            if (g % R / members == set) out->group[g] = own.group[g];
-        out->sums[set] = own.sums[0];
-        vlmoe_context_destroy(s.ctx);
-    }
+    CHECK_STATUS_E(open_context(&s), VLMOE_OK, &s.error);
+    CHECK_STATUS_E(vlm_ctx_groups(s.ctx, G), VLMOE_OK, &s.ctx->error);
+    CHECK_STATUS_E(make_params(&s), VLMOE_OK, &s.ctx->error);
+    CHECK_STATUS_E(run_groups(&s, 0, 1, out), VLMOE_OK, &s.ctx->error);
+    vlmoe_context_destroy(s.ctx);
 }
 
 /* ---- several ---- */
@@ -268,15 +270,6 @@ typedef struct rank_job {
     vlmoe_status status;
     vlmoe_error error;
 } rank_job;
-
-static vlmoe_status run_groups(side *s, const rank_job *job)
-{
-    if (s->c->defer) VLM_TRY(vlm_defer_open(s->ctx, s->c->defer));
-    VLM_TRY(vlmoe_grad_zero(s->ctx));
-    for (int64_t g = job->rank; g < G; g += job->R) VLM_TRY(run_group(s, g, &job->out->group[g]));
-    VLM_TRY(vlm_defer_flush(s->ctx));
-    return read_results(s, job->R, job->rank, job->out);
-}
 
 static vlmoe_status join(side *s, const rank_job *job)
 {
@@ -297,7 +290,8 @@ static void *run_rank(void *arg)
     if (!job->status) job->status = join(&s, job);
     if (!job->status) {
         job->status = make_params(&s);
-        if (!job->status) job->status = run_groups(&s, job);
+        if (!job->status && s.c->defer) job->status = vlm_defer_open(s.ctx, s.c->defer);
+        if (!job->status) job->status = run_groups(&s, job->rank, job->R, job->out);
         job->error = s.ctx->error;
     } else {
         job->error = s.error;
@@ -347,12 +341,10 @@ static void check_same(const layer_case *c, int R, const run_result *want, const
         SAME(group[g].dx);
         SAME(group[g].drouter);
     }
-    for (int set = 0; set < MOST_R && !c->is_predict; set++) {
-        SAME(sums[set].w1);
-        SAME(sums[set].b1);
-        SAME(sums[set].w2);
-        SAME(sums[set].b2);
-    }
+    SAME(sums.w1);
+    SAME(sums.b1);
+    SAME(sums.w2);
+    SAME(sums.b2);
 }
 
 static void check_case(const layer_case *given, int R)
@@ -360,8 +352,7 @@ static void check_case(const layer_case *given, int R)
     const layer_case full = filled(given), *c = &full;
     static run_result want, got;
     rank_job job[MOST_R];
-    int64_t members = R < c->E ? R : c->E;
-    run_alone(c, R, members, &want);
+    run_alone(c, &want);
     run_across(c, R, &got, job);
     for (int r = 0; r < R; r++) {
         if (job[r].status)
@@ -370,7 +361,7 @@ static void check_case(const layer_case *given, int R)
     }
     check_same(c, R, &want, &got);
     bool is_zero = true;
-    for (int i = 0; i < F * D; i++) is_zero &= want.sums[0].w1[i] == 0.0F;
+    for (int i = 0; i < F * D; i++) is_zero &= want.sums.w1[i] == 0.0F;
     CHECK(c->is_predict || c->all_to_one || !is_zero);
 }
 
@@ -437,7 +428,6 @@ TEST(eight_experts_on_two_to_eight_ranks)
         }
 }
 
-/* Each set sums its own groups; the sums meet above this layer. */
 TEST(two_experts_on_sets_of_two_ranks)
 {
     layer_case c = {.what = "two experts", .E = 2};
