@@ -43,7 +43,7 @@ static vlmoe_status record_pretrain(vlmoe_context *ctx, const vlmoe_config *c,
 {
     vlmoe_tape *tape = NULL;
     vlm_masked masked = {0};
-    size_t most = c->run.groups > 1 ? (size_t)c->run.defer_mib << 20 : 0;
+    size_t most = c->run.groups > vlm_ctx_size(ctx) ? (size_t)c->run.defer_mib << 20 : 0;
     int64_t n_groups = 1;
     vlmoe_status st = vlm_defer_open(ctx, most ? SIZE_MAX / 2 : 0);
     for (int64_t p = 0; p < n_groups && !st; p++) {
@@ -148,9 +148,62 @@ void vlm_plan_held(const vlmoe_trainer *t, vlm_plan *out)
     *out = held;
 }
 
-static vlmoe_status plan_once(const vlmoe_config *config, int64_t n_words, vlm_plan *out,
-                              vlmoe_error *error)
+/* Ranks by numbers alone: nobody is there to call. */
+static vlmoe_status ranks_on_paper(const vlmoe_config *c, int n_ranks, vlm_ranks *out,
+                                   vlmoe_error *error)
 {
+    const int64_t counts[] = {is_pretrain(c) && c->moe.v_layers.n ? c->moe.v_experts : 0,
+                              is_pretrain(c) && c->moe.t_layers.n ? c->moe.t_experts : 0};
+    *out = (vlm_ranks){.size = n_ranks, .groups = c->run.groups};
+    VLM_TRY(vlm_ranks_check(out->groups, n_ranks, error));
+    for (int i = 0; i < VLM_COUNT(counts); i++) {
+        if (!counts[i] || vlm_ranks_of(out, counts[i])) continue;
+        VLM_TRY(vlm_expert_layout_make(counts[i], out->groups, n_ranks,
+                                       &out->experts[out->n_counts++].layout, error));
+    }
+    return VLMOE_OK;
+}
+
+/* Prediction keeps nothing for backward, and yet may need more than training where ranks have no limit on the rows they are sent. */
+static vlmoe_status record_prediction(vlmoe_context *ctx, const vlmoe_config *c,
+                                      const vlm_plan_parts *parts, vlm_plan *plan)
+{
+    vlmoe_tape *tape = NULL;
+    vlm_masked masked = {0};
+    vlmoe_status st = vlmoe_tape_begin(ctx, VLMOE_PREDICT, &tape);
+    if (st) return st;
+    vlm_masked_record(tape, parts->model, c, &parts->group, parts->codes, &masked);
+    st = vlmoe_tape_status(tape);
+    vlmoe_tape_end(tape);
+    plan->step_bytes = ctx->arena.peak;
+    plan->scratch_bytes = ctx->backend->scratch_peak(ctx->device);
+    plan->products_bytes = ctx->backend->products_bytes(ctx->device);
+    plan->host_bytes = ctx->host_arena.peak;
+    return st;
+}
+
+/* Everything that is recorded, and the sizes it leaves. */
+static vlmoe_status record_sizes(vlmoe_context *ctx, const vlmoe_config *config,
+                                 const vlm_plan_parts *parts, vlm_plan *plan)
+{
+    VLM_TRY(record(ctx, config, parts, plan));
+    read_sizes(ctx, config, plan);
+    if (!ctx->ranks || !parts->model) return VLMOE_OK;
+    return record_prediction(ctx, config, parts, plan);
+}
+
+/* Whose plan: a config's, as one of n_ranks. */
+typedef struct plan_subject {
+    const vlmoe_config *config;
+    int64_t n_words;
+    int n_ranks;
+} plan_subject;
+
+static vlmoe_status plan_once(const plan_subject *subject, vlm_plan *out, vlmoe_error *error)
+{
+    const vlmoe_config *config = subject->config;
+    vlm_ranks ranks;
+    VLM_TRY(ranks_on_paper(config, subject->n_ranks, &ranks, error));
     vlmoe_context_params params = VLMOE_CONTEXT_PARAMS;
     vlmoe_context *ctx = NULL;
     vlm_plan_parts parts = {0};
@@ -162,12 +215,12 @@ static vlmoe_status plan_once(const vlmoe_config *config, int64_t n_words, vlm_p
     VLM_TRY(vlmoe_context_create(&params, &ctx, error));
     if (!strcmp(config->optim.moments, "bf16")) ctx->moment_dtype = VLMOE_BF16;
     vlmoe_status st = vlm_ctx_groups(ctx, config->run.groups);
-    if (!st) st = vlm_plan_parts_make(ctx, config, n_words, &parts, error);
+    if (!st) st = vlm_ctx_join(ctx, &ranks);
+    if (!st) st = vlm_plan_parts_make(ctx, config, subject->n_words, &parts, error);
     if (!st) {
-        st = record(ctx, config, &parts, &plan);
+        st = record_sizes(ctx, config, &parts, &plan);
         if (st) vlm_fail(error, st, "dry run: %s", vlmoe_context_error(ctx));
     }
-    if (!st) read_sizes(ctx, config, &plan);
     vlm_plan_parts_free(&parts);
     vlmoe_context_destroy(ctx);
     if (st) return st;
@@ -199,24 +252,31 @@ static vlmoe_status too_small(const vlmoe_config *c, const vlm_plan *least, vlmo
 
 /* Each block that is run again leaves less to hold, but for the one block that any of them needs whole; so the first number from 0 that
  * fits is the smallest, and all of them is the least. Rows of experts stop waiting for the step's end before anything is run again. */
-vlmoe_status vlm_plan_make(const vlmoe_config *config, int64_t n_words, vlm_plan *out,
-                           vlmoe_error *error)
+vlmoe_status vlm_plan_of_rank(const vlmoe_config *config, int64_t n_words, int n_ranks,
+                              vlm_plan *out, vlmoe_error *error)
 {
     const size_t target = (size_t)config->run.memory_mib << 20;
     const int64_t most = is_pretrain(config) ? config->model.layers : 0;
     vlmoe_config c = *config; /* lists and texts stay the caller's */
     vlm_plan plan = {0};
-    if (!target) return plan_once(config, n_words, out, error);
+    const plan_subject subject = {.config = &c, .n_words = n_words, .n_ranks = n_ranks};
+    if (!target) return plan_once(&subject, out, error);
     c.run.recompute = false;
     for (int is_at_once = 0; is_at_once < 2; is_at_once++) {
         if (is_at_once) c.run.defer_mib = 0;
         for (c.run.recompute_blocks = 0; c.run.recompute_blocks <= (is_at_once ? most : 0);
              c.run.recompute_blocks++) {
-            VLM_TRY(plan_once(&c, n_words, &plan, error));
+            VLM_TRY(plan_once(&subject, &plan, error));
             if (plan.total_bytes > target) continue;
             *out = plan;
             return VLMOE_OK;
         }
     }
     return too_small(config, &plan, error);
+}
+
+vlmoe_status vlm_plan_make(const vlmoe_config *config, int64_t n_words, vlm_plan *out,
+                           vlmoe_error *error)
+{
+    return vlm_plan_of_rank(config, n_words, 1, out, error);
 }

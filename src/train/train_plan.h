@@ -23,6 +23,9 @@ typedef struct vlm_plan {
 /* n_words: vocabulary. With run.memory_mib set, recompute_blocks is the smallest number with which total_bytes fits; the caller puts it
  * into its config. Errors: ARG (also: a target that no number meets, saying what is needed), SHAPE, NOMEM. */
 vlmoe_status vlm_plan_make(const vlmoe_config *config, int64_t n_words, vlm_plan *out, vlmoe_error *error);
+/* What each of n_ranks needs: its share of the state, and room for the most rows that its experts may be sent, in training or prediction
+ * (moe.receive_factor, and capacities where there are). flops counts that many rows. Errors also: ARG, a number that does not fit. */
+vlmoe_status vlm_plan_of_rank(const vlmoe_config *config, int64_t n_words, int n_ranks, vlm_plan *out, vlmoe_error *error);
 
 /* The same sizes as a trainer holds them now: slabs, and the peaks of what grows and shrinks. flops, tokens and per_token stay 0. */
 void vlm_plan_held(const vlmoe_trainer *trainer, vlm_plan *out);

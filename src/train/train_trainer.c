@@ -76,7 +76,8 @@ static vlmoe_status open_context(vlmoe_trainer *t, const char *device, int64_t n
     params.log_user = t->log.user;
     params.step_bytes = (size_t)1 << 60;
     if (!t->is_meta) {
-        VLM_TRY(vlm_plan_make(t->config, n_words, &plan, &t->error));
+        VLM_TRY(
+            vlm_plan_of_rank(t->config, n_words, t->seat ? t->seat->size : 1, &plan, &t->error));
         /* Address space: groups of other lengths may lie less well, and sanitizer builds have gaps. */
         params.step_bytes = plan.step_bytes + plan.step_bytes / 4 + ((size_t)1 << 20);
         if (t->config->run.memory_mib) {
