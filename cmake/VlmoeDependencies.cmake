@@ -30,4 +30,15 @@ if(NOT STB_INCLUDE_DIR)
   message(FATAL_ERROR "libvlmoe needs stb_image.h: apt-get install libstb-dev (or run scripts/setup.sh)")
 endif()
 
+# Optional: ranks as processes. Without it ranks are threads of one process.
+find_package(MPI QUIET COMPONENTS C)
+option(VLMOE_WITH_MPI "Ranks as processes over MPI" ${MPI_C_FOUND})
+if(VLMOE_WITH_MPI AND NOT MPI_C_FOUND)
+  message(FATAL_ERROR "VLMOE_WITH_MPI needs MPI: apt-get install libopenmpi-dev openmpi-bin (or run scripts/setup.sh)")
+elseif(VLMOE_WITH_MPI)
+  message(STATUS "MPI: ${MPI_C_LIBRARIES}, standard ${MPI_C_VERSION}")
+else()
+  message(STATUS "MPI: none; ranks are threads of one process (libopenmpi-dev and openmpi-bin bring it, VLMOE_WITH_MPI takes it)")
+endif()
+
 find_package(JPEG QUIET) # optional: twice as fast as stb_image

@@ -1,5 +1,5 @@
 /* The only file that knows stb_image. It decodes what the check functions have let through. */
-#include "data_codec.h"
+#include "data_png.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +53,8 @@ static void stb_free(void *block)
 #define STB_IMAGE_IMPLEMENTATION
 /* One function is declared there and never defined; gcc says so at the end of the file. */
 #pragma GCC diagnostic ignored "-Wunused-function"
+/* gcc 12 does not see that its memory reader sets these before they are read. */
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <stb/stb_image.h>
 
 static vlmoe_status stb_fail(vlmoe_error *error)
@@ -103,20 +105,56 @@ static void flatten(const uint8_t *pixels, int64_t n, int channels, const uint8_
     }
 }
 
+/* What stb_image makes of a file; channels 0 before: as many as there are. */
+typedef struct decoded {
+    uint8_t *pixels; /* [height, width, channels] */
+    int channels;
+} decoded;
+
+static vlmoe_status load(const unsigned char *data, size_t bytes, const vlm_image_file *file,
+                         decoded *out, vlmoe_error *error)
+{
+    int width = 0, height = 0, found = 0;
+    out->pixels = stbi_load_from_memory(data, (int)bytes, &width, &height, &found, out->channels);
+    if (!out->pixels) return stb_fail(error);
+    if (!out->channels) out->channels = found;
+    if (width == file->width && height == file->height) return VLMOE_OK;
+    stbi_image_free(out->pixels);
+    return vlm_fail(error, VLMOE_E_FORMAT, "header says %lld x %lld pixels, there are %d x %d",
+                    (long long)file->width, (long long)file->height, width, height);
+}
+
+static vlmoe_status read_indexed(const vlm_image_file *file, const vlm_png_palette *palette,
+                                 uint8_t *pixels, vlmoe_error *error)
+{
+    decoded levels = {.channels = 1};
+    unsigned char *copy = stb_malloc(file->bytes);
+    if (!copy) return vlm_fail(error, VLMOE_E_NOMEM, "no memory to decode it");
+    size_t bytes = vlm_png_as_levels(file->data, file->bytes, copy);
+    vlmoe_status st = load(copy, bytes, file, &levels, error);
+    stb_free(copy);
+    if (st) return st;
+    st = vlm_png_colour(palette, file, levels.pixels, pixels, error);
+    stbi_image_free(levels.pixels);
+    return st;
+}
+
+static bool is_png(const vlm_image_file *file)
+{
+    return file->bytes > 33 && !memcmp(file->data, "\x89PNG", 4);
+}
+
 static vlmoe_status read_file(const vlm_image_file *file, uint8_t *pixels, vlmoe_error *error)
 {
-    int width = 0, height = 0, channels = 0;
+    decoded found = {.channels = 0};
+    vlm_png_palette palette = {.n = 0};
     VLM_TRY(check_bytes(file->bytes, error));
-    uint8_t *found =
-        stbi_load_from_memory(file->data, (int)file->bytes, &width, &height, &channels, 0);
-    if (!found) return stb_fail(error);
-    vlmoe_status st = VLMOE_OK;
-    if (width != file->width || height != file->height)
-        st = vlm_fail(error, VLMOE_E_FORMAT, "header says %lld x %lld pixels, there are %d x %d",
-                      (long long)file->width, (long long)file->height, width, height);
-    else flatten(found, file->width * file->height, channels, file->background, pixels);
-    stbi_image_free(found);
-    return st;
+    if (is_png(file)) VLM_TRY(vlm_png_palette_read(file->data, file->bytes, &palette, error));
+    if (palette.n) return read_indexed(file, &palette, pixels, error);
+    VLM_TRY(load(file->data, file->bytes, file, &found, error));
+    flatten(found.pixels, file->width * file->height, found.channels, file->background, pixels);
+    stbi_image_free(found.pixels);
+    return VLMOE_OK;
 }
 
 vlmoe_status vlm_stb_read(const vlm_image_file *file, uint8_t *pixels, vlmoe_error *error)

@@ -108,6 +108,53 @@ TEST(image_png_with_any_flipped_bit_is_an_error)
     vlm_free(file.data);
 }
 
+/* CRC-32 (ISO/IEC 15948, annex D) of a chunk's type and body, written behind it. */
+static size_t put_chunk(unsigned char *to, const char *type, const void *body, size_t bytes)
+{
+    uint32_t crc = UINT32_MAX;
+    const size_t n = bytes;
+    for (int i = 0; i < 4; i++) to[i] = (unsigned char)(n >> (24 - 8 * i));
+    memcpy(to + 4, type, 4);
+    memcpy(to + 8, body, bytes);
+    for (size_t i = 4; i < 8 + bytes; i++) {
+        crc ^= to[i];
+        for (int k = 0; k < 8; k++) crc = crc & 1 ? crc >> 1 ^ 0xEDB88320u : crc >> 1;
+    }
+    for (int i = 0; i < 4; i++) to[8 + bytes + (size_t)i] = (unsigned char)(~crc >> (24 - 8 * i));
+    return bytes + 12;
+}
+
+/* One row of four 2-bit indices 0, 1, 2, index: a palette of three colours, the first transparent. */
+static size_t indexed_png(unsigned index, unsigned char *out)
+{
+    static const unsigned char header[13] = {0, 0, 0, 4, 0, 0, 0, 1, 2, 3, 0, 0, 0};
+    static const unsigned char colours[9] = {9, 9, 9, 10, 20, 30, 200, 100, 50};
+    /* zlib around one stored block of a filter byte and the row; nobody looks at the Adler-32 */
+    unsigned char data[13] = {0x78, 1, 1, 2, 0, 0xfd, 0xff, 0, (unsigned char)(0x18 | index)};
+    memcpy(out, "\x89PNG\r\n\x1a\n", 8);
+    size_t at = 8;
+    at += put_chunk(out + at, "IHDR", header, sizeof header);
+    at += put_chunk(out + at, "PLTE", colours, sizeof colours);
+    at += put_chunk(out + at, "tRNS", "", 1);
+    at += put_chunk(out + at, "IDAT", data, sizeof data);
+    return at + put_chunk(out + at, "IEND", "", 0);
+}
+
+TEST(image_of_indices_has_its_palette_s_colours_on_the_background)
+{
+    unsigned char file[256];
+    static const uint8_t expected[12] = {255, 255, 255, 10, 20, 30, 200, 100, 50, 10, 20, 30};
+    vlm_image image = {0};
+    vlmoe_error error = {0};
+    CHECK_STATUS_E(vlm_image_decode(file, indexed_png(1, file), NULL, &image, &error), VLMOE_OK,
+                   &error);
+    CHECK(!memcmp(image.pixels, expected, sizeof expected));
+    vlm_image_free(&image);
+    CHECK_STATUS(vlm_image_decode(file, indexed_png(3, file), NULL, &image, &error),
+                 VLMOE_E_FORMAT);
+    CHECK_HAS(error.text, "pixel 3 of row 0 names colour 3, but the palette has 3");
+}
+
 TEST(image_of_colours_that_its_palette_lacks_is_an_error)
 {
     golden_file file = golden_open(TEST_GOLDEN "/data_image.bin");

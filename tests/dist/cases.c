@@ -8,8 +8,7 @@ void case_fail(case_rank *r, const char *file, int line, const char *format, ...
     if (r->text[0]) return;
     va_list args;
     va_start(args, format);
-    const int n =
-        snprintf(r->text, sizeof r->text, "rank %d: %s:%d: ", vlm_comm_rank(r->world), file, line);
+    const int n = snprintf(r->text, sizeof r->text, "rank %d: %s:%d: ", r->rank, file, line);
     vsnprintf(r->text + n, sizeof r->text - (size_t)n, format, args);
     va_end(args);
 }

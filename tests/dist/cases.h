@@ -6,7 +6,8 @@
 
 /* One rank's view of a case. text: why it failed, empty while it has not. */
 typedef struct case_rank {
-    vlm_comm *world;
+    vlm_comm *world; /* a case that ends it leaves NULL */
+    int rank;
     char text[1024];
 } case_rank;
 
@@ -14,7 +15,9 @@ typedef struct dist_case {
     const char *name;
     void (*run)(case_rank *r);
 } dist_case;
-extern const dist_case dist_cases[]; /* ends with a NULL name */
+extern const dist_case dist_cases[];    /* in turn on one world; both end with a NULL name */
+extern const dist_case dist_failures[]; /* each on a world of its own of four ranks, which it ends; its deadline is CASE_DEADLINE */
+#define CASE_DEADLINE 1.0
 
 void case_fail(case_rank *r, const char *file, int line, const char *format, ...) __attribute__((format(printf, 4, 5)));
 

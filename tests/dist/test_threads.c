@@ -9,7 +9,7 @@ enum { MAX_THREADS = 8 };
 typedef struct rank_thread {
     pthread_t thread;
     vlm_comm_hub *hub;
-    int rank;
+    const dist_case *alone; /* NULL: all of dist_cases */
     case_rank view;
 } rank_thread;
 
@@ -21,33 +21,47 @@ static void run_all(case_rank *r)
 static void *run_rank(void *arg)
 {
     rank_thread *t = arg;
-    const vlm_comm_params params = {.deadline_seconds = 60};
+    case_rank *r = &t->view;
+    const vlm_comm_params params = {.deadline_seconds = t->alone ? CASE_DEADLINE : 60};
     vlmoe_error error = {0};
-    if (vlm_comm_threads(t->hub, t->rank, &params, &t->view.world, &error)) {
-        snprintf(t->view.text, sizeof t->view.text, "%s", error.text);
+    if (vlm_comm_threads(t->hub, r->rank, &params, &r->world, &error)) {
+        snprintf(r->text, sizeof r->text, "%s", error.text);
         return NULL;
     }
-    run_all(&t->view);
-    if (t->view.text[0]) vlm_comm_abort(t->view.world, VLMOE_E_INTERNAL, t->view.text);
-    vlm_comm_destroy(t->view.world);
+    if (t->alone) t->alone->run(r);
+    else run_all(r);
+    if (r->world && r->text[0]) vlm_comm_abort(r->world, VLMOE_E_INTERNAL, r->text);
+    vlm_comm_destroy(r->world);
     return NULL;
+}
+
+static void run_ranks(int n, const dist_case *alone)
+{
+    rank_thread ranks[MAX_THREADS] = {0};
+    vlm_comm_hub *hub = NULL;
+    CHECK_STATUS(vlm_comm_hub_create(n, &hub, NULL), VLMOE_OK);
+    for (int i = 0; i < n; i++) {
+        ranks[i].hub = hub;
+        ranks[i].view.rank = i;
+        ranks[i].alone = alone;
+        CHECK(!pthread_create(&ranks[i].thread, NULL, run_rank, &ranks[i]));
+    }
+    for (int i = 0; i < n; i++) pthread_join(ranks[i].thread, NULL);
+    vlm_comm_hub_destroy(hub);
+    for (int i = 0; i < n; i++)
+        if (ranks[i].view.text[0])
+            test_fail(__FILE__, __LINE__, "%s on %d ranks: %s", alone ? alone->name : "cases", n,
+                      ranks[i].view.text);
 }
 
 TEST(cases_hold_on_threads)
 {
-    for (int n = 1; n <= MAX_THREADS; n++) {
-        rank_thread ranks[MAX_THREADS] = {0};
-        vlm_comm_hub *hub = NULL;
-        CHECK_STATUS(vlm_comm_hub_create(n, &hub, NULL), VLMOE_OK);
-        for (int i = 0; i < n; i++) {
-            ranks[i].hub = hub;
-            ranks[i].rank = i;
-            CHECK(!pthread_create(&ranks[i].thread, NULL, run_rank, &ranks[i]));
-        }
-        for (int i = 0; i < n; i++) pthread_join(ranks[i].thread, NULL);
-        vlm_comm_hub_destroy(hub);
-        for (int i = 0; i < n; i++) CHECK_TEXT(ranks[i].view.text, "");
-    }
+    for (int n = 1; n <= MAX_THREADS; n++) run_ranks(n, NULL);
+}
+
+TEST(failures_are_seen_on_threads)
+{
+    for (const dist_case *c = dist_failures; c->name; c++) run_ranks(4, c);
 }
 
 TEST(cases_hold_on_one_rank)
@@ -56,6 +70,26 @@ TEST(cases_hold_on_one_rank)
     CHECK_STATUS(vlm_comm_self(NULL, &r.world, NULL), VLMOE_OK);
     CHECK_TEXT(vlm_comm_kind(r.world), "self");
     run_all(&r);
+    vlm_comm_abort(r.world, VLMOE_E_IO, "enough");
+    vlmoe_error error = {0};
+    CHECK_STATUS(vlm_comm_barrier(r.world, "after", &error), VLMOE_E_IO);
+    CHECK_HAS(error.text, "enough");
     vlm_comm_destroy(r.world);
     CHECK_TEXT(r.text, "");
+}
+
+TEST(a_hub_knows_its_ranks)
+{
+    vlm_comm_hub *hub = NULL;
+    vlm_comm *one = NULL, *other = NULL;
+    vlmoe_error error = {0};
+    CHECK_STATUS(vlm_comm_hub_create(0, &hub, NULL), VLMOE_E_ARG);
+    CHECK_STATUS(vlm_comm_hub_create(2, &hub, NULL), VLMOE_OK);
+    CHECK_STATUS(vlm_comm_threads(hub, 2, NULL, &other, NULL), VLMOE_E_ARG);
+    CHECK_STATUS(vlm_comm_threads(hub, 1, NULL, &one, NULL), VLMOE_OK);
+    CHECK_TEXT(vlm_comm_kind(one), "threads");
+    CHECK_STATUS(vlm_comm_threads(hub, 1, NULL, &other, &error), VLMOE_E_STATE);
+    CHECK_HAS(error.text, "rank 1 is taken");
+    vlm_comm_destroy(one); /* while rank 0 never came */
+    vlm_comm_hub_destroy(hub);
 }

@@ -1,0 +1,250 @@
+/* What ranks see when one of them fails. Every case needs four ranks, ends their communicators, and knows the deadline. */
+#include "cases.h"
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { RANKS = 4, LONG = 100000 };
+
+static void sleep_seconds(double seconds)
+{
+    usleep((useconds_t)(seconds * 1e6));
+}
+
+/* The status and these two words; NULL: any. */
+static bool is_error(case_rank *r, const vlmoe_error *error, vlmoe_status status, const char *word,
+                     const char *word2)
+{
+    if (error->status == status && (!word || strstr(error->text, word)) &&
+        (!word2 || strstr(error->text, word2)))
+        return true;
+    case_fail(r, __FILE__, __LINE__, "%s \"%s\", expected %s with \"%s\" and \"%s\"",
+              vlmoe_status_name(error->status), error->text, vlmoe_status_name(status),
+              word ? word : "", word2 ? word2 : "");
+    return false;
+}
+
+static vlmoe_error share(case_rank *r, const char *what, size_t bytes)
+{
+    vlmoe_error error = {0};
+    char *mine = vlm_alloc(bytes), *all = vlm_alloc(bytes * RANKS);
+    if (mine && all) vlm_comm_share(r->world, what, mine, bytes, all, &error);
+    vlm_free(mine); /* at once: nobody reads or writes them any more */
+    vlm_free(all);
+    return error;
+}
+
+/* Rank 2 sleeps; the others name it, and rank 2 learns what happened. */
+static void a_rank_that_does_not_come_is_named(case_rank *r)
+{
+    const double began = vlm_now();
+    if (vlm_comm_rank(r->world) == 2) sleep_seconds(CASE_DEADLINE * 2.5);
+    const vlmoe_error error = share(r, "case: missing", 8);
+    is_error(r, &error, VLMOE_E_TIMEOUT, "case: missing: no data from rank 2 within 1 s", NULL);
+    if (vlm_comm_rank(r->world) == 2) return;
+    EXPECT(vlm_now() - began >= CASE_DEADLINE * 0.9 && vlm_now() - began < CASE_DEADLINE * 2);
+    const vlmoe_error again = share(r, "case: later", 8); /* at once, with the same words */
+    EXPECT(strcmp(again.text, error.text) == 0);
+}
+
+/* A long block needs its receiver. */
+static void a_rank_that_takes_no_data_is_named(case_rank *r)
+{
+    vlmoe_error error = {0};
+    size_t send_bytes[RANKS] = {0}, recv_bytes[RANKS] = {0}, at[RANKS] = {0};
+    char *block = vlm_alloc(LONG);
+    EXPECT(block);
+    const vlm_comm_exchange x = {.what = "case: to rank 2",
+                                 .is_host = true,
+                                 .send = block,
+                                 .send_bytes = send_bytes,
+                                 .send_at = at,
+                                 .recv = block,
+                                 .recv_bytes = recv_bytes,
+                                 .recv_at = at};
+    if (vlm_comm_rank(r->world) == 2) {
+        sleep_seconds(CASE_DEADLINE * 2.5);
+        recv_bytes[0] = LONG;
+    } else if (vlm_comm_rank(r->world) == 0) {
+        send_bytes[2] = LONG;
+    } else {
+        sleep_seconds(CASE_DEADLINE * 1.5); /* until rank 0 gives word */
+    }
+    vlm_comm_run(r->world, &x, &error);
+    vlm_free(block);
+    if (error.status || vlm_comm_rank(r->world) % 2 == 0)
+        is_error(r, &error, VLMOE_E_TIMEOUT, "case: to rank 2: data not taken by rank 2 within 1 s",
+                 NULL);
+}
+
+static void a_rank_gives_up_while_others_wait(case_rank *r)
+{
+    if (vlm_comm_rank(r->world) == 1) {
+        sleep_seconds(0.1);
+        vlm_comm_abort(r->world, VLMOE_E_IO, "disk is full");
+        vlm_comm_abort(r->world, VLMOE_E_NOMEM, "another reason");
+        const vlmoe_error error = share(r, "case: after", 8);
+        is_error(r, &error, VLMOE_E_IO, "disk is full", "1");
+        return;
+    }
+    for (int i = 0; i < 2; i++) {
+        const vlmoe_error error = share(r, "case: waiting", i ? LONG : 8);
+        if (!is_error(r, &error, VLMOE_E_COMM, "rank 1 gave up: disk is full", NULL)) return;
+    }
+    vlm_comm_abort(r->world, VLMOE_E_IO, "late"); /* changes nothing */
+    const vlmoe_error error = share(r, "case: after", 8);
+    is_error(r, &error, VLMOE_E_COMM, "rank 1 gave up: disk is full", NULL);
+}
+
+/* Others learn of it in a split, and before they wait. */
+static void a_rank_gives_up_before_others_begin(case_rank *r)
+{
+    vlm_comm *part = NULL;
+    EXPECT_OK(
+        vlm_comm_split(r->world, vlm_comm_rank(r->world) % 2, 0, "case: parts", &part, error));
+    if (vlm_comm_rank(r->world) == 1) {
+        sleep_seconds(0.1); /* all have their part now */
+        vlm_comm_abort(part, VLMOE_E_NUMERIC, "the loss is not finite");
+    } else {
+        vlmoe_error error = {0};
+        const double began = vlm_now();
+        sleep_seconds(0.2);
+        while (
+            !error.status &&
+            vlm_now() <
+                began +
+                    CASE_DEADLINE) /* rank 0 and 2 still talk to each other until they are told */
+            vlm_comm_barrier(vlm_comm_rank(r->world) == 3 ? r->world : part, "case: parts talk",
+                             &error);
+        is_error(r, &error, VLMOE_E_COMM, "rank 1 gave up: the loss is not finite", NULL);
+    }
+    vlm_comm_destroy(part);
+}
+
+static void a_rank_leaves_while_others_wait(case_rank *r)
+{
+    if (vlm_comm_rank(r->world) == 3) {
+        vlm_comm_destroy(r->world);
+        r->world = NULL;
+        return;
+    }
+    const vlmoe_error error = share(r, "case: left alone", 8);
+    is_error(r, &error, VLMOE_E_COMM, "case: left alone: rank 3 has left", NULL);
+}
+
+/* Its own long block is out, and the others' are on their way to it. */
+static void a_rank_leaves_in_the_middle(case_rank *r)
+{
+    char *mine = vlm_alloc(LONG), *all = vlm_alloc((size_t)LONG * RANKS);
+    size_t bytes[RANKS] = {LONG, LONG, LONG, LONG}, zero[RANKS] = {0},
+           at[RANKS] = {0, LONG, 2 * LONG, 3 * LONG};
+    const vlm_comm_exchange x = {.what = "case: middle",
+                                 .is_host = true,
+                                 .send = mine,
+                                 .send_bytes = bytes,
+                                 .send_at = zero,
+                                 .recv = all,
+                                 .recv_bytes = bytes,
+                                 .recv_at = at};
+    vlm_comm_ticket one, two;
+    vlmoe_error error = {0};
+    EXPECT(mine && all);
+    if (vlm_comm_start(r->world, &x, &one, &error) || vlm_comm_start(r->world, &x, &two, &error)) {
+        EXPECT(vlm_comm_rank(r->world) != 1);
+    } else if (vlm_comm_rank(r->world) == 1) {
+        vlm_comm_destroy(r->world);
+        r->world = NULL;
+    } else if (!vlm_comm_wait(r->world, two,
+                              &error)) { /* a long block is often taken before its sender leaves */
+        vlm_comm_wait(r->world, one, &error);
+        vlm_comm_barrier(r->world, "case: end", &error);
+    }
+    vlm_free(mine);
+    vlm_free(all);
+    if (r->world) is_error(r, &error, VLMOE_E_COMM, "rank 1", "left");
+}
+
+static void different_calls_are_told_apart(case_rank *r)
+{
+    const vlmoe_error error =
+        share(r, vlm_comm_rank(r->world) == 1 ? "case: blue" : "case: red", 8);
+    is_error(r, &error, VLMOE_E_COMM, "\"case: blue\"", "\"case: red\"");
+}
+
+static void a_skipped_call_is_seen(case_rank *r)
+{
+    vlmoe_error error = {0};
+    if (vlm_comm_rank(r->world) != 2) error = share(r, "case: first", 8);
+    if (!error.status) error = share(r, "case: second", LONG);
+    is_error(r, &error, VLMOE_E_COMM, "\"case: first\"", "\"case: second\"");
+}
+
+static void different_sizes_are_told_apart(case_rank *r)
+{
+    const vlmoe_error error = share(r, "case: sizes", vlm_comm_rank(r->world) == 3 ? 24 : 16);
+    is_error(r, &error, VLMOE_E_COMM, "\"case: sizes\"", "do not match");
+    EXPECT(strstr(error.text, "24") && strstr(error.text, "16"));
+}
+
+static void different_long_sizes_are_told_apart(case_rank *r)
+{
+    const vlmoe_error error =
+        share(r, "case: sizes", vlm_comm_rank(r->world) == 0 ? LONG : LONG + 8);
+    is_error(r, &error, VLMOE_E_COMM, "100000", "100008");
+}
+
+/* Rank 0 has nothing for rank 1, which expects something; the next call shows it. */
+static void data_that_never_comes_is_seen(case_rank *r)
+{
+    const int rank = vlm_comm_rank(r->world);
+    size_t none[RANKS] = {0}, recv_bytes[RANKS] = {rank == 1 ? 8 : 0}, at[RANKS] = {0};
+    char place[8];
+    const vlm_comm_exchange x = {.what = "case: one way",
+                                 .is_host = true,
+                                 .send_bytes = none,
+                                 .send_at = at,
+                                 .recv = place,
+                                 .recv_bytes = recv_bytes,
+                                 .recv_at = at};
+    vlmoe_error error = {0};
+    vlm_comm_run(r->world, &x, &error);
+    if (!error.status) error = share(r, "case: everybody", 8);
+    is_error(r, &error, VLMOE_E_COMM,
+             "rank 0 is in \"case: everybody\" and sent nothing in \"case: one way\"", "8 bytes");
+}
+
+static void data_that_nobody_wants_is_seen(case_rank *r)
+{
+    const int rank = vlm_comm_rank(r->world);
+    size_t none[RANKS] = {0}, send_bytes[RANKS] = {0, rank == 0 ? 8 : 0}, at[RANKS] = {0};
+    char place[8] = {0};
+    const vlm_comm_exchange x = {.what = "case: one way",
+                                 .is_host = true,
+                                 .send = place,
+                                 .send_bytes = send_bytes,
+                                 .send_at = at,
+                                 .recv_bytes = none,
+                                 .recv_at = at};
+    vlmoe_error error = {0};
+    vlm_comm_run(r->world, &x, &error);
+    if (!error.status) error = share(r, "case: everybody", 8);
+    if (!error.status) error = share(r, "case: everybody", 8);
+    is_error(r, &error, VLMOE_E_COMM,
+             "in \"case: one way\" rank 0 sends 8 bytes where rank 1 expects 0", NULL);
+}
+
+const dist_case dist_failures[] = {
+    {"a_rank_that_does_not_come_is_named", a_rank_that_does_not_come_is_named},
+    {"a_rank_that_takes_no_data_is_named", a_rank_that_takes_no_data_is_named},
+    {"a_rank_gives_up_while_others_wait", a_rank_gives_up_while_others_wait},
+    {"a_rank_gives_up_before_others_begin", a_rank_gives_up_before_others_begin},
+    {"a_rank_leaves_while_others_wait", a_rank_leaves_while_others_wait},
+    {"a_rank_leaves_in_the_middle", a_rank_leaves_in_the_middle},
+    {"different_calls_are_told_apart", different_calls_are_told_apart},
+    {"a_skipped_call_is_seen", a_skipped_call_is_seen},
+    {"different_sizes_are_told_apart", different_sizes_are_told_apart},
+    {"different_long_sizes_are_told_apart", different_long_sizes_are_told_apart},
+    {"data_that_never_comes_is_seen", data_that_never_comes_is_seen},
+    {"data_that_nobody_wants_is_seen", data_that_nobody_wants_is_seen},
+    {0},
+};
