@@ -28,7 +28,7 @@ static int64_t count_block(const vlm_mome_block *block, int modality)
                count_linear(&block->ffn[modality].fc2);
     const vlm_moe_layer *moe = &block->moe[modality];
     int64_t experts = count_linear(&moe->fc1) + count_linear(&moe->fc2);
-    return n + count(moe->router) + experts / moe->policy.E * moe->policy.K;
+    return n + count(moe->router) + experts / moe->fc1.weight->dim[0] * moe->policy.K;
 }
 
 vlm_mome_size vlm_mome_count(const vlm_mome *model)
@@ -36,9 +36,9 @@ vlm_mome_size vlm_mome_count(const vlm_mome *model)
     vlm_mome_size size = {0};
     for (int64_t i = model->param_begin; i < model->param_end; i++) {
         const vlm_param *param = model->ctx->params[i];
-        int64_t n = vlm_param_elements(param);
-        size.total += n;
-        size.per_token += param->n_experts ? n / param->n_experts * model->experts_per_token : n;
+        int64_t n = vlm_param_file_elements(param); /* of one expert, wherever it lies */
+        size.total += n * vlm_param_files(param);
+        size.per_token += param->n_experts ? n * model->experts_per_token : n;
     }
     for (int64_t l = 0; l < model->layers; l++) {
         size.per_vision_token += count_block(&model->blocks[l], VLM_MOD_V);
