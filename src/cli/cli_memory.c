@@ -20,6 +20,7 @@ void vlm_cli_show_memory(const char *title, const vlm_plan *plan, const vlmoe_co
     put_bytes("gradients (f32)", plan->grad_bytes);
     put_bytes(moments, plan->moment_bytes);
     put_bytes("compute copies", plan->copy_bytes);
+    if (plan->bucket_bytes) put_bytes("gradients of other ranks", plan->bucket_bytes);
     put_bytes("activations of one group", plan->step_bytes);
     put_bytes("rows of experts that wait", plan->defer_bytes);
     put_bytes("scratch of products", plan->scratch_bytes);
@@ -32,7 +33,7 @@ void vlm_cli_show_memory(const char *title, const vlm_plan *plan, const vlmoe_co
                (long long)plan->recompute_blocks, (long long)config->model.layers);
 }
 
-static vlmoe_status words_of(const vlmoe_config *config, int64_t *out, vlmoe_error *error)
+vlmoe_status vlm_cli_words_of(const vlmoe_config *config, int64_t *out, vlmoe_error *error)
 {
     vlm_spm *spm = NULL;
     *out = config->model.words;
@@ -57,7 +58,7 @@ int vlm_cli_dry_run(const char *tool, const vlmoe_config *config)
     vlm_plan plan = {0};
     vlmoe_error error = {VLMOE_OK, ""};
     int64_t n_words = 0;
-    vlmoe_status st = words_of(config, &n_words, &error);
+    vlmoe_status st = vlm_cli_words_of(config, &n_words, &error);
     if (!st) st = vlm_plan_make(config, n_words, &plan, &error);
     if (st) return vlm_cli_report(tool, &error);
     printf("parameters %lld, trained %lld, applied per token %lld\n", (long long)plan.parameters,

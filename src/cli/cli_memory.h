@@ -8,6 +8,8 @@
 void vlm_cli_show_memory(const char *title, const vlm_plan *plan, const vlmoe_config *config);
 /* The most pages that this process ever held. */
 void vlm_cli_show_peak(void);
+/* The words that a plan of this config has, from model.words or the text model.  Errors: ARG, those of the file. */
+vlmoe_status vlm_cli_words_of(const vlmoe_config *config, int64_t *out, vlmoe_error *error);
 /* Plan a config, print its sizes and work; an exit code. */
 int vlm_cli_dry_run(const char *tool, const vlmoe_config *config);
 

@@ -12,6 +12,7 @@
 #include "base_json.h"
 #include "cli_common.h"
 #include "cli_memory.h"
+#include "cli_planner.h"
 #include "cli_report.h"
 #include "train_checkpoint.h"
 #include "train_plan.h"
@@ -28,6 +29,12 @@ static const char usage[] =
     "  --dry-run         print parameters, memory and work of the config; nothing is read or "
     "written\n"
     "  --memory          at the end, print what was held at most, as --dry-run plans it\n"
+    "  --plan            print memory, traffic and time on several ranks; nothing is read or "
+    "written\n"
+    "    --ranks N[,M..] how many [1]\n"
+    "    --machine FILE  on this machine [the present one, measured now]; configs/machines/\n"
+    "    --skew X        rows of the busiest rank over the mean [1]\n"
+    "  --calibrate FILE  measure the present machine with this config's widths, for --machine\n"
     "  --print-config    print the resolved config and stop\n"
     "  --dump-step FILE  write the next step's inputs, choices, losses and gradients as "
     "safetensors\n"
@@ -47,7 +54,9 @@ typedef struct options {
     const char *config, *dump;
     const char *trace;                   /* of the profile; NULL = run.out/trace.json */
     int64_t profile_first, profile_last; /* 0 = as vlm_profile_create chooses */
-    bool resume, dry_run, print_config, profile, shows_memory;
+    bool resume, dry_run, print_config, profile, shows_memory, plans;
+    vlm_cli_plan plan;
+    const char *calibrate;
     int n_set, n_force;
     const char *set[MAX_ARGS], *force[MAX_ARGS];
 } options;
@@ -321,6 +330,11 @@ enum {
     OPT_DRY_RUN,
     OPT_PRINT,
     OPT_MEMORY,
+    OPT_PLAN,
+    OPT_RANKS,
+    OPT_MACHINE,
+    OPT_SKEW,
+    OPT_CALIBRATE,
     OPT_DUMP,
     OPT_PROFILE,
     OPT_PROFILE_STEPS,
@@ -335,6 +349,11 @@ static const struct option long_options[] = {
     {"dry-run", no_argument, NULL, OPT_DRY_RUN},
     {"print-config", no_argument, NULL, OPT_PRINT},
     {"memory", no_argument, NULL, OPT_MEMORY},
+    {"plan", no_argument, NULL, OPT_PLAN},
+    {"ranks", required_argument, NULL, OPT_RANKS},
+    {"machine", required_argument, NULL, OPT_MACHINE},
+    {"skew", required_argument, NULL, OPT_SKEW},
+    {"calibrate", required_argument, NULL, OPT_CALIBRATE},
     {"dump-step", required_argument, NULL, OPT_DUMP},
     {"profile", optional_argument, NULL, OPT_PROFILE},
     {"profile-steps", required_argument, NULL, OPT_PROFILE_STEPS},
@@ -356,12 +375,38 @@ static bool read_steps(const char *text, options *o)
                        &o->profile_last);
 }
 
-/* -1 = go on; else the exit code. */
-static int read_option(int code, int argc, char **argv, options *o)
+/* Options that keep their text; NULL: code is none of them. */
+static const char **text_option(int code, options *o)
 {
     switch (code) {
     case OPT_CONFIG:
-        o->config = optarg;
+        return &o->config;
+    case OPT_RANKS:
+        return &o->plan.ranks;
+    case OPT_MACHINE:
+        return &o->plan.machine;
+    case OPT_SKEW:
+        return &o->plan.skew;
+    case OPT_CALIBRATE:
+        return &o->calibrate;
+    case OPT_DUMP:
+        return &o->dump;
+    default:
+        return NULL;
+    }
+}
+
+/* -1 = go on; else the exit code. */
+static int read_option(int code, int argc, char **argv, options *o)
+{
+    const char **text = text_option(code, o);
+    if (text) {
+        *text = optarg;
+        return -1;
+    }
+    switch (code) {
+    case OPT_PLAN:
+        o->plans = true;
         return -1;
     case OPT_RESUME:
         o->resume = true;
@@ -374,9 +419,6 @@ static int read_option(int code, int argc, char **argv, options *o)
         return -1;
     case OPT_PRINT:
         o->print_config = true;
-        return -1;
-    case OPT_DUMP:
-        o->dump = optarg;
         return -1;
     case OPT_PROFILE:
         o->profile = true;
@@ -421,6 +463,8 @@ int main(int argc, char **argv)
     if (!o.config) return vlm_cli_usage("vlmoe-train", "--config FILE is missing");
     if (o.profile_first && !o.profile)
         return vlm_cli_usage("vlmoe-train", "--profile-steps goes with --profile");
+    if ((o.plan.ranks || o.plan.machine || o.plan.skew) && !o.plans)
+        return vlm_cli_usage("vlmoe-train", "--ranks, --machine and --skew go with --plan");
     if (o.n_force && !o.resume) return vlm_cli_usage("vlmoe-train", "--force goes with --resume");
     if (vlmoe_config_load(o.config, o.n_set, o.set, &config, &error))
         return vlm_cli_report("vlmoe-train", &error);
@@ -431,6 +475,8 @@ int main(int argc, char **argv)
         }
     int code = o.print_config ? print_config(config)
                : o.dry_run    ? vlm_cli_dry_run("vlmoe-train", config)
+               : o.calibrate  ? vlm_cli_calibrate("vlmoe-train", config, o.calibrate)
+               : o.plans      ? vlm_cli_plan_show("vlmoe-train", config, &o.plan)
                               : train(config, &o);
     vlmoe_config_destroy(config);
     return code;

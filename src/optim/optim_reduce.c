@@ -210,6 +210,31 @@ vlmoe_status vlm_reduce_share_values(vlmoe_context *ctx)
     return vlm_spreads_refresh(ctx);
 }
 
+/* Elements of section c that this rank owns. */
+static size_t owned_of(const vlm_spread *s, section c)
+{
+    int64_t n = 0;
+    for (int64_t b = 0; b < s->n_buckets; b++) {
+        int64_t begin = VLM_MAX(vlm_spread_begin(s, b, s->rank), c.begin);
+        n += VLM_MAX(VLM_MIN(vlm_spread_end(s, b, s->rank), c.end) - begin, 0);
+    }
+    return (size_t)n;
+}
+
+vlm_reduce_bytes vlm_reduce_sent(const vlmoe_context *ctx)
+{
+    vlm_reduce_bytes sent = {0, 0};
+    for (int i = 0; ctx->spreads && i < ctx->spreads->n; i++) {
+        const vlm_spread *s = &ctx->spreads->spread[i];
+        const section wide = section_of(ctx, s, false), copies = section_of(ctx, s, true);
+        size_t others = (size_t)s->size - 1, own = (size_t)s->own[s->n_buckets];
+        sent.gradients += ((size_t)s->n - own) * vlm_dtype_bytes(ctx->wide);
+        sent.values +=
+            others * (owned_of(s, wide) * wide.element + owned_of(s, copies) * copies.element);
+    }
+    return sent;
+}
+
 /* ---- the norm ---- */
 
 vlmoe_status vlm_reduce_share_blocks(vlmoe_context *ctx, const double *mine, int64_t n_mine,

@@ -21,6 +21,12 @@ vlmoe_status vlm_reduce_finish(vlmoe_context *ctx);
 /* After owners have changed values (vlmoe_adamw_step calls it itself): to all who compute with them. Collective.  Errors: as above. */
 vlmoe_status vlm_reduce_share_values(vlmoe_context *ctx);
 
+/* What vlm_reduce_micro_step and vlm_reduce_share_values send from this rank to others, in bytes. Also where nobody is there to call. */
+typedef struct vlm_reduce_bytes {
+    size_t gradients, values;
+} vlm_reduce_bytes;
+vlm_reduce_bytes vlm_reduce_sent(const vlmoe_context *ctx);
+
 /* Sums of squares of blocks of what this rank owns, mine, become those of all trained pieces, in the order of ctx->pieces. out [total].
  * Collective.  Errors: those of comm.h. */
 vlmoe_status vlm_reduce_share_blocks(vlmoe_context *ctx, const double *mine, int64_t n_mine, double *out);

@@ -1,6 +1,7 @@
 /* A config's sizes, by recording its largest group on the meta device. */
 #include <string.h>
 #include "autograd_defer.h"
+#include "optim_reduce.h"
 #include "train_plan.h"
 #include "train_plan_parts.h"
 
@@ -105,6 +106,7 @@ static void read_sizes(const vlmoe_context *ctx, const vlmoe_config *c, vlm_plan
     plan->grad_bytes = state.gradients;
     plan->moment_bytes = state.moments;
     plan->copy_bytes = state.copies;
+    plan->bucket_bytes = state.buckets;
     plan->step_bytes = ctx->arena.peak;
     plan->flops = ctx->backend->flops(ctx->device) * (double)c->run.groups /
                   (double)VLM_MAX(plan->recorded, 1);
@@ -112,6 +114,10 @@ static void read_sizes(const vlmoe_context *ctx, const vlmoe_config *c, vlm_plan
     plan->products_bytes = ctx->backend->products_bytes(ctx->device);
     plan->host_bytes = ctx->host_arena.peak;
     if (!plan->per_token) plan->per_token = plan->parameters;
+    const vlm_reduce_bytes sent = vlm_reduce_sent(ctx);
+    plan->ranks = vlm_ctx_size(ctx);
+    plan->gradients_sent = sent.gradients;
+    plan->values_sent = sent.values;
 }
 
 static size_t ring_bytes(const vlmoe_config *c)
@@ -132,8 +138,8 @@ static size_t ring_bytes(const vlmoe_config *c)
 static void add_up(vlm_plan *p)
 {
     p->total_bytes = p->master_bytes + p->grad_bytes + p->moment_bytes + p->copy_bytes +
-                     p->step_bytes + p->defer_bytes + p->scratch_bytes + p->products_bytes +
-                     p->ring_bytes + p->host_bytes;
+                     p->bucket_bytes + p->step_bytes + p->defer_bytes + p->scratch_bytes +
+                     p->products_bytes + p->ring_bytes + p->host_bytes;
 }
 
 void vlm_plan_held(const vlmoe_trainer *t, vlm_plan *out)

@@ -7,6 +7,7 @@
 typedef struct vlm_plan {
     int64_t parameters, trained, per_token; /* per_token: all shared and dense parameters and k experts of each sparse layer */
     size_t master_bytes, grad_bytes, moment_bytes, copy_bytes;
+    size_t bucket_bytes;  /* where gradients of other ranks arrive */
     size_t step_bytes;    /* arena of one group: the largest of training forward and backward, and making targets */
     size_t defer_bytes;   /* rows of experts that wait for the end of the step: of all groups, at most run.defer_mib */
     size_t scratch_bytes;  /* of products, as config.run.threads workers hold it */
@@ -16,6 +17,9 @@ typedef struct vlm_plan {
     size_t total_bytes;    /* all of the above; not the cache of decoded pictures (up to data.cache_mib), the text model, the program */
     int64_t recorded;         /* groups that the dry run recorded */
     int64_t recompute_blocks; /* blocks from the first that are run again in backward */
+    int ranks;
+    size_t gradients_sent; /* bytes to owners, by this rank in a micro-step */
+    size_t values_sent;    /* bytes from this rank as an owner, in a step */
     double flops;         /* of one step: forward and backward of all groups, targets included, 2 per multiply-add */
     int64_t tokens;       /* rows of one step at its largest */
 } vlm_plan;

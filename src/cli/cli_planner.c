@@ -1,0 +1,122 @@
+/* A table with a row for each number of ranks. */
+#define _GNU_SOURCE
+#include "cli_planner.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base_file.h"
+#include "cli_common.h"
+#include "cli_memory.h"
+#include "train_planner.h"
+
+enum { MOST_RANKS = 1 << 20, MOST_ROWS = 64 };
+
+typedef struct plan_rows {
+    int64_t at[MOST_ROWS];
+    int n;
+} plan_rows;
+
+static vlmoe_status read_ranks(const char *text, plan_rows *out, vlmoe_error *error)
+{
+    const char *c = text;
+    for (out->n = 0; *c; out->n++) {
+        char *end;
+        long long number = strtoll(c, &end, 10);
+        if (end == c || (*end && *end != ',') || number < 1 || number > MOST_RANKS ||
+            out->n == MOST_ROWS)
+            return vlm_fail(error, VLMOE_E_ARG,
+                            "--ranks %s: expected whole numbers from 1 to %d with commas between",
+                            text, MOST_RANKS);
+        out->at[out->n] = number;
+        c = *end ? end + 1 : end;
+    }
+    return out->n ? VLMOE_OK : vlm_fail(error, VLMOE_E_ARG, "--ranks is empty");
+}
+
+static void show_head(const vlmoe_config *config, const vlm_machine *machine, double skew)
+{
+    printf("a step of %lld groups on %s; busiest rank has %.2f times the mean rows\n",
+           (long long)config->run.groups, machine->name, skew);
+    printf("%5s %11s %9s %8s %6s", "ranks", "MiB a rank", "s a step", "speed-up", "share");
+    for (int i = 0; i < VLM_N_TERMS; i++) printf(" %10s", vlm_term_names[i]);
+    printf("  %10s %9s %8s\n", "binds", "GB sent", "off node");
+}
+
+/* speed-up over the first row's rate per rank; share: of the machine's memory. */
+static void show_row(const vlm_forecast *f, const vlm_forecast *first, const vlm_machine *machine)
+{
+    double memory = (double)f->memory_bytes / 1048576.0,
+           room = machine->memory_mib /
+                  (machine->shares_node ? (double)VLM_MIN(machine->ranks_per_node, f->ranks) : 1.0),
+           sent = 0.0;
+    for (int i = 0; i < VLM_N_TERMS; i++) sent += f->bytes[i];
+    printf("%5d %11.0f %9.3f %8.2f %5.0f%%", f->ranks, memory, f->total_seconds,
+           first->total_seconds / f->total_seconds, 100.0 * memory / room);
+    for (int i = 0; i < VLM_N_TERMS; i++)
+        printf(" %9.1f%%", 100.0 * f->seconds[i] / f->total_seconds);
+    printf("  %10s %9.3f %7.0f%%%s\n", vlm_term_names[f->binds], sent * 1e-9,
+           100.0 * f->network_share, memory > room ? "  does not fit" : "");
+}
+
+static vlmoe_status forecast(const vlmoe_config *config, int64_t n_words,
+                             const vlm_group_work *work, const vlm_machine *machine, int ranks,
+                             double skew, vlm_forecast *out, vlmoe_error *error)
+{
+    vlm_plan plan = {0};
+    VLM_TRY(vlm_plan_of_rank(config, n_words, ranks, &plan, error));
+    return vlm_forecast_make(config, work, &plan, machine, skew, out, error);
+}
+
+static vlmoe_status show(const vlmoe_config *config, const plan_rows *rows,
+                         const vlm_machine *machine, double skew, vlmoe_error *error)
+{
+    vlm_group_work work = {0};
+    vlm_forecast first = {0}, f;
+    int64_t n_words = 0;
+    VLM_TRY(vlm_cli_words_of(config, &n_words, error));
+    VLM_TRY(vlm_group_work_record("meta", config, n_words, 1, &work, error));
+    vlmoe_status st = VLMOE_OK;
+    show_head(config, machine, skew);
+    for (int i = 0; i < rows->n && !st; i++) {
+        st = forecast(config, n_words, &work, machine, (int)rows->at[i], skew, &f, error);
+        if (!i) first = f;
+        if (!st) show_row(&f, &first, machine);
+    }
+    vlm_group_work_free(&work);
+    return st;
+}
+
+int vlm_cli_plan_show(const char *tool, const vlmoe_config *config, const vlm_cli_plan *plan)
+{
+    vlmoe_error error = {VLMOE_OK, ""};
+    vlm_machine machine = {.ranks_per_node = 0};
+    plan_rows rows = {.n = 1, .at = {1}};
+    double skew = 1.0;
+    int64_t n_words = 0;
+    if (plan->skew && !vlm_cli_double(tool, "--skew", plan->skew, 1.0, 1e6, &skew))
+        return CLI_USAGE;
+    vlmoe_status st = plan->ranks ? read_ranks(plan->ranks, &rows, &error) : VLMOE_OK;
+    if (!st && plan->machine) st = vlm_machine_read(plan->machine, &machine, &error);
+    if (!st && !plan->machine) {
+        st = vlm_cli_words_of(config, &n_words, &error);
+        if (!st) st = vlm_machine_measure(config, n_words, NULL, &machine, &error);
+    }
+    if (!st) st = show(config, &rows, &machine, skew, &error);
+    return st ? vlm_cli_report(tool, &error) : vlm_cli_finish(tool, CLI_OK);
+}
+
+int vlm_cli_calibrate(const char *tool, const vlmoe_config *config, const char *path)
+{
+    vlmoe_error error = {VLMOE_OK, ""};
+    vlm_machine machine;
+    vlm_text text = {0};
+    int64_t n_words = 0;
+    vlmoe_status st = vlm_cli_words_of(config, &n_words, &error);
+    if (!st) st = vlm_machine_measure(config, n_words, NULL, &machine, &error);
+    if (!st) vlm_machine_write(&machine, &text);
+    if (!st && text.failed) st = vlm_fail(&error, VLMOE_E_NOMEM, "out of memory for %s", path);
+    if (!st) st = vlm_file_replace(path, text.data, text.bytes, &error);
+    if (!st) printf("%s%s\n", text.data, path);
+    vlm_text_free(&text);
+    return st ? vlm_cli_report(tool, &error) : vlm_cli_finish(tool, CLI_OK);
+}
