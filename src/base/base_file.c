@@ -32,6 +32,20 @@ int vlm_io_write_all(int fd, const void *data, size_t bytes)
     return 0;
 }
 
+int vlm_io_write_at(int fd, uint64_t at, const void *data, size_t bytes)
+{
+    const char *next = data;
+    while (bytes > 0) {
+        ssize_t n = pwrite(fd, next, bytes, (off_t)at);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return errno;
+        next += n;
+        at += (uint64_t)n;
+        bytes -= (size_t)n;
+    }
+    return 0;
+}
+
 int vlm_io_sync(int fd)
 {
     if (fsync(fd) == 0) return 0;

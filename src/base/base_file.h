@@ -26,6 +26,15 @@ uint64_t vlm_writer_hash(const vlm_writer *writer);
 vlmoe_status vlm_writer_close(vlm_writer *writer, vlmoe_error *error);
 void vlm_writer_abandon(vlm_writer *writer); /* close and delete the file */
 
+/* A file that is written in places, in any order, by one process or several at once: one creates it, zeros of this size, and when it has,
+ * the others may open it. Errors of put are kept and come out of close, which syncs what this process has written. */
+typedef struct vlm_places vlm_places;
+vlmoe_status vlm_places_create(const char *path, uint64_t bytes, vlm_places **out, vlmoe_error *error);
+vlmoe_status vlm_places_open(const char *path, vlm_places **out, vlmoe_error *error);
+void vlm_places_put(vlm_places *file, uint64_t at, const void *data, size_t bytes);
+vlmoe_status vlm_places_close(vlm_places *file, vlmoe_error *error); /* it is gone afterwards; NULL allowed */
+void vlm_places_abandon(vlm_places *file); /* who created it deletes it; NULL allowed */
+
 /* Whole small file: temporary name beside it, fsync, rename, fsync of the folder. The old file stays whole on any failure.
  * What is no plain file (a device, a pipe, a link) stays what it is and is written in place. */
 vlmoe_status vlm_file_replace(const char *path, const void *data, size_t bytes, vlmoe_error *error);

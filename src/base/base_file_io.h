@@ -9,6 +9,7 @@
 
 ssize_t vlm_io_read(int fd, void *data, size_t bytes);        /* like read(2), never EINTR */
 int vlm_io_write_all(int fd, const void *data, size_t bytes); /* 0 or an errno */
+int vlm_io_write_at(int fd, uint64_t at, const void *data, size_t bytes); /* likewise */
 int vlm_io_sync(int fd); /* 0 or an errno; 0 where a file cannot be synced */
 
 #endif

@@ -68,6 +68,13 @@ vlmoe_status vlm_st_writer_put(vlm_st_writer *writer, const char *name, const vo
 /* Sync and close; the writer is gone afterwards. Errors: STATE (bytes are missing; the file is
  * deleted), IO (what the disk took may stay; a checkpoint folder is abandoned as a whole). */
 vlmoe_status vlm_st_writer_close(vlm_st_writer *writer, vlmoe_error *error);
+/* A file that several processes write: each shares it and declares the same; one lays it out, and when it has, the others do; then each
+ * puts what it has, any bytes of the tensor that was declared `tensor`-th, in any order; all bytes are somebody's duty. close syncs what
+ * this process has put, and does not ask for the rest; the one that was first deletes the file when it abandons it.
+ * Errors: as those of create, put and close. */
+vlmoe_status vlm_st_writer_share(const char *path, vlm_st_writer **out, vlmoe_error *error);
+vlmoe_status vlm_st_writer_lay_out(vlm_st_writer *writer, bool is_first, vlmoe_error *error);
+vlmoe_status vlm_st_writer_put_at(vlm_st_writer *writer, int64_t tensor, int64_t first, const void *data, size_t bytes, vlmoe_error *error);
 void vlm_st_writer_abandon(vlm_st_writer *writer); /* deletes the file; NULL allowed */
 
 #endif

@@ -1,4 +1,4 @@
-/* The writer of safetensors files: tensors are declared, then streamed in that order. */
+/* The writer of safetensors files: tensors are declared, then streamed in that order, or put in places by several processes. */
 #include <string.h>
 #include "base_file.h"
 #include "base_json.h"
@@ -6,18 +6,20 @@
 
 typedef struct declared {
     char *name;
-    int64_t bytes;
+    int64_t bytes, begin; /* from the start of the data */
 } declared;
 
 struct vlm_st_writer {
     char *path;
-    vlm_writer *file;
-    vlm_text metadata; /* JSON members so far */
-    vlm_text header;   /* JSON members so far */
-    declared *tensors; /* [n] */
+    vlm_writer *file;   /* of one that puts tensors in order; */
+    vlm_places *places; /* of one that shares the file */
+    vlm_text metadata;  /* JSON members so far */
+    vlm_text header;    /* JSON members so far */
+    declared *tensors;  /* [n] */
     size_t n, room;
     int64_t data_bytes; /* of all tensors declared */
-    bool begun;         /* the header is written */
+    size_t data_at;     /* place of the data in the file, once begun */
+    bool begun;         /* the header is made, and written by whose it is */
     size_t current;     /* tensor that is being put */
     int64_t put;        /* its bytes so far */
 };
@@ -37,7 +39,7 @@ static void release(vlm_st_writer *writer)
     vlm_free(writer);
 }
 
-vlmoe_status vlm_st_writer_create(const char *path, vlm_st_writer **out, vlmoe_error *error)
+vlmoe_status vlm_st_writer_share(const char *path, vlm_st_writer **out, vlmoe_error *error)
 {
     vlm_st_writer *writer = vlm_alloc(sizeof *writer);
     char *copy = vlm_strdup(path);
@@ -47,6 +49,14 @@ vlmoe_status vlm_st_writer_create(const char *path, vlm_st_writer **out, vlmoe_e
         return vlm_fail(error, VLMOE_E_NOMEM, "%s: no memory to write it", path);
     }
     writer->path = copy;
+    *out = writer;
+    return VLMOE_OK;
+}
+
+vlmoe_status vlm_st_writer_create(const char *path, vlm_st_writer **out, vlmoe_error *error)
+{
+    vlm_st_writer *writer = NULL;
+    VLM_TRY(vlm_st_writer_share(path, &writer, error));
     vlmoe_status status = vlm_writer_open(path, &writer->file, error);
     if (status) release(writer);
     else *out = writer;
@@ -143,52 +153,81 @@ vlmoe_status vlm_st_writer_declare(vlm_st_writer *writer, const vlm_st_decl *dec
     }
     char *name = vlm_strdup(decl->name);
     if (!name) return no_memory(writer, error);
-    writer->tensors[writer->n++] = (declared){name, bytes};
+    writer->tensors[writer->n++] = (declared){name, bytes, writer->data_bytes};
     describe(&writer->header, decl, writer->data_bytes, writer->data_bytes + bytes);
     writer->data_bytes += bytes;
     return writer->header.failed ? no_memory(writer, error) : VLMOE_OK;
 }
 
-/* Put the header together, prove that it can be read (which finds names declared twice), and write
- * it. */
-static vlmoe_status begin(vlm_st_writer *writer, vlmoe_error *error)
+/* Put the header together, and prove that it can be read (which finds names declared twice). */
+static vlmoe_status make_header(const vlm_st_writer *writer, vlm_text *text, vlmoe_error *error)
+{
+    vlm_json *doc = NULL;
+    vlm_text_append(text, "{", 1);
+    if (writer->metadata.bytes) {
+        vlm_text_put(text, "\"%s\":{", VLM_ST_METADATA);
+        vlm_text_append(text, writer->metadata.data, writer->metadata.bytes);
+        vlm_text_append(text, "}", 1);
+        if (writer->n) vlm_text_append(text, ",", 1);
+    }
+    if (writer->n) vlm_text_append(text, writer->header.data, writer->header.bytes);
+    vlm_text_append(text, "}", 1);
+    while (text->bytes % 8 && !text->failed) vlm_text_append(text, " ", 1);
+    if (text->failed) return no_memory(writer, error);
+    vlmoe_status status = vlm_json_parse(text->data, text->bytes, writer->path, false, &doc, error);
+    vlm_json_free(doc);
+    if (status == VLMOE_E_FORMAT) { /* ours to blame, not a file's */
+        status = VLMOE_E_ARG;
+        if (error) error->status = status;
+    }
+    if (!status && text->bytes > VLM_ST_MAX_HEADER)
+        status = vlm_fail(error, VLMOE_E_ARG, "%s: a header of %zu bytes is too large",
+                          writer->path, text->bytes);
+    return status;
+}
+
+/* Make the header, and write it unless another process does. */
+static vlmoe_status begin(vlm_st_writer *writer, bool writes, vlmoe_error *error)
 {
     vlm_text text = {0};
-    vlm_text_append(&text, "{", 1);
-    if (writer->metadata.bytes) {
-        vlm_text_put(&text, "\"%s\":{", VLM_ST_METADATA);
-        vlm_text_append(&text, writer->metadata.data, writer->metadata.bytes);
-        vlm_text_append(&text, "}", 1);
-        if (writer->n) vlm_text_append(&text, ",", 1);
-    }
-    if (writer->n) vlm_text_append(&text, writer->header.data, writer->header.bytes);
-    vlm_text_append(&text, "}", 1);
-    while (text.bytes % 8 && !text.failed) vlm_text_append(&text, " ", 1);
-    vlmoe_status status = VLMOE_OK;
-    if (text.failed) {
-        status = no_memory(writer, error);
-    } else {
-        vlm_json *doc = NULL;
-        status = vlm_json_parse(text.data, text.bytes, writer->path, false, &doc, error);
-        vlm_json_free(doc);
-        if (status == VLMOE_E_FORMAT) { /* ours to blame, not a file's */
-            status = VLMOE_E_ARG;
-            if (error) error->status = status;
-        }
-        if (!status && text.bytes > VLM_ST_MAX_HEADER)
-            status = vlm_fail(error, VLMOE_E_ARG, "%s: a header of %zu bytes is too large",
-                              writer->path, text.bytes);
-    }
-    if (!status) {
-        unsigned char length[VLM_ST_LENGTH_BYTES];
-        for (int i = 0; i < VLM_ST_LENGTH_BYTES; i++)
-            length[i] = (unsigned char)((uint64_t)text.bytes >> (8 * i));
+    unsigned char length[VLM_ST_LENGTH_BYTES];
+    vlmoe_status status = make_header(writer, &text, error);
+    for (int i = 0; i < VLM_ST_LENGTH_BYTES; i++)
+        length[i] = (unsigned char)((uint64_t)text.bytes >> (8 * i));
+    writer->data_at = VLM_ST_LENGTH_BYTES + text.bytes;
+    if (!status && writes && !writer->file)
+        status = vlm_places_create(writer->path, writer->data_at + (uint64_t)writer->data_bytes,
+                                   &writer->places, error);
+    if (!status && writer->file) {
         vlm_writer_put(writer->file, length, sizeof length);
         vlm_writer_put(writer->file, text.data, text.bytes);
-        writer->begun = true;
+    } else if (!status && writes) {
+        vlm_places_put(writer->places, 0, length, sizeof length);
+        vlm_places_put(writer->places, sizeof length, text.data, text.bytes);
     }
+    writer->begun = !status;
     vlm_text_free(&text);
     return status;
+}
+
+vlmoe_status vlm_st_writer_lay_out(vlm_st_writer *writer, bool is_first, vlmoe_error *error)
+{
+    VLM_TRY(begin(writer, is_first, error));
+    return is_first ? VLMOE_OK : vlm_places_open(writer->path, &writer->places, error);
+}
+
+vlmoe_status vlm_st_writer_put_at(vlm_st_writer *writer, int64_t tensor, int64_t first,
+                                  const void *data, size_t bytes, vlmoe_error *error)
+{
+    if (!writer->places || tensor < 0 || (size_t)tensor >= writer->n)
+        return vlm_fail(error, VLMOE_E_STATE, "%s: there is no place for tensor %lld", writer->path,
+                        (long long)tensor);
+    const declared *to = &writer->tensors[tensor];
+    if (first < 0 || first > to->bytes || bytes > (uint64_t)(to->bytes - first))
+        return vlm_fail(error, VLMOE_E_STATE, "%s: \"%s\" has %lld bytes, %zu came for byte %lld",
+                        writer->path, to->name, (long long)to->bytes, bytes, (long long)first);
+    vlm_places_put(writer->places, writer->data_at + (uint64_t)(to->begin + first), data, bytes);
+    return VLMOE_OK;
 }
 
 /* Step over tensors that are complete, the empty ones too. */
@@ -203,7 +242,7 @@ static void advance(vlm_st_writer *writer)
 vlmoe_status vlm_st_writer_put(vlm_st_writer *writer, const char *name, const void *data,
                                size_t bytes, vlmoe_error *error)
 {
-    if (!writer->begun) VLM_TRY(begin(writer, error));
+    if (!writer->begun) VLM_TRY(begin(writer, true, error));
     if (bytes == 0) return VLMOE_OK;
     advance(writer);
     if (writer->current == writer->n)
@@ -224,8 +263,8 @@ vlmoe_status vlm_st_writer_put(vlm_st_writer *writer, const char *name, const vo
 
 vlmoe_status vlm_st_writer_close(vlm_st_writer *writer, vlmoe_error *error)
 {
-    vlmoe_status status = writer->begun ? VLMOE_OK : begin(writer, error);
-    if (!status) {
+    vlmoe_status status = writer->begun ? VLMOE_OK : begin(writer, true, error);
+    if (!status && !writer->places) {
         advance(writer);
         if (writer->current < writer->n) {
             const declared *due = &writer->tensors[writer->current];
@@ -238,8 +277,8 @@ vlmoe_status vlm_st_writer_close(vlm_st_writer *writer, vlmoe_error *error)
         vlm_st_writer_abandon(writer);
         return status;
     }
-    status = vlm_writer_close(writer->file, error);
-    writer->file = NULL;
+    status = writer->places ? vlm_places_close(writer->places, error)
+                            : vlm_writer_close(writer->file, error);
     release(writer);
     return status;
 }
@@ -247,6 +286,7 @@ vlmoe_status vlm_st_writer_close(vlm_st_writer *writer, vlmoe_error *error)
 void vlm_st_writer_abandon(vlm_st_writer *writer)
 {
     if (!writer) return;
+    vlm_places_abandon(writer->places);
     vlm_writer_abandon(writer->file);
     release(writer);
 }

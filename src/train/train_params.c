@@ -47,7 +47,8 @@ typedef struct state_job {
     vlm_st_writer *writer;
     vlm_st *file;
     const char *path, *name_prefix;
-    int64_t n_found;
+    int64_t n_seen, n_found; /* file tensors: written, or in the file */
+    char *chunk;
     vlmoe_error *error;
 } state_job;
 
@@ -96,39 +97,88 @@ static vlmoe_status declare_tensor(void *arg, const vlm_file_tensor *tensor)
 
 enum { CHUNK = 1 << 16 };
 
+static vlmoe_status put_piece(state_job *job, const vlm_file_tensor *tensor, const vlm_piece *piece,
+                              char *chunk)
+{
+    size_t element = vlm_dtype_bytes(dtype_of(job));
+    for (int64_t at = 0; at < piece->n; at += CHUNK) {
+        size_t bytes = (size_t)VLM_MIN((int64_t)CHUNK, piece->n - at) * element;
+        const char *from = data_of(job, piece) + (size_t)at * element;
+        vlmoe_status st = job->ctx->backend->download(job->ctx->device, chunk, from, bytes);
+        if (st) return vlm_fail(job->error, st, "cannot read %s from the device", tensor->name);
+        VLM_TRY(vlm_st_writer_put_at(job->writer, job->n_seen,
+                                     (piece->first + at) * (int64_t)element, chunk, bytes,
+                                     job->error));
+    }
+    return VLMOE_OK;
+}
+
+/* What this rank owns of it. */
 static vlmoe_status put_tensor(void *arg, const vlm_file_tensor *tensor)
 {
     state_job *job = arg;
-    const vlmoe_context *ctx = job->ctx;
-    const vlm_piece *piece = tensor->pieces;
-    char *name = file_name(job, tensor);
-    size_t element = vlm_dtype_bytes(dtype_of(job));
-    char *chunk = vlm_alloc(CHUNK * element);
-    vlmoe_status st = name && chunk ? VLMOE_OK
-                                    : vlm_fail(job->error, VLMOE_E_NOMEM,
-                                               "out of memory while writing %s", tensor->name);
-    for (int64_t at = 0; at < piece->n && !st; at += CHUNK) {
-        size_t bytes = (size_t)VLM_MIN((int64_t)CHUNK, piece->n - at) * element;
-        const char *from = data_of(job, piece) + (size_t)at * element;
-        st = ctx->backend->download(ctx->device, chunk, from, bytes);
-        if (st) vlm_fail(job->error, st, "cannot read %s from the device", tensor->name);
-        else st = vlm_st_writer_put(job->writer, name, chunk, bytes, job->error);
+    for (int64_t i = 0; i < tensor->n_pieces; i++)
+        if (vlm_piece_is_mine(&tensor->pieces[i], vlm_ctx_rank(job->ctx)))
+            VLM_TRY(put_piece(job, tensor, &tensor->pieces[i], job->chunk));
+    job->n_seen++;
+    return VLMOE_OK;
+}
+
+static vlmoe_status put_all(state_job *job)
+{
+    job->chunk = vlm_alloc(CHUNK * vlm_dtype_bytes(dtype_of(job)));
+    vlmoe_status st = job->chunk ? walk(job, put_tensor, job)
+                                 : vlm_fail(job->error, VLMOE_E_NOMEM,
+                                            "out of memory while writing %s", job->path);
+    vlm_free(job->chunk);
+    return st;
+}
+
+/* Every rank's status to all: a failure on any of them is one on all, in the words of the first. Failures of ranks to speak with each
+ * other are that already. */
+static vlmoe_status agree(const state_job *job, vlmoe_status st)
+{
+    const vlm_ranks *ranks = job->ctx->ranks;
+    if (!ranks || st == VLMOE_E_COMM || st == VLMOE_E_TIMEOUT) return st;
+    vlmoe_error mine = {st, ""}, *all = vlm_alloc_array((size_t)ranks->size, sizeof *all);
+    if (st) memcpy(mine.text, job->error->text, sizeof mine.text);
+    vlmoe_error found = {0};
+    if (!all)
+        return vlm_fail(job->error, VLMOE_E_NOMEM, "out of memory while writing %s", job->path);
+    vlmoe_status shared =
+        vlm_comm_share(ranks->world, "files of a checkpoint", &mine, sizeof mine, all, &found);
+    if (shared) st = vlm_fail(job->error, shared, "%s", found.text);
+    for (int r = 0; r < ranks->size && !shared; r++) {
+        if (!all[r].status) continue;
+        st = all[r].status;
+        *job->error = (vlmoe_error){0};
+        vlm_fail(job->error, st, "rank %d: %.*s", r, (int)sizeof mine.text - 32, all[r].text);
+        break;
     }
-    vlm_free(chunk);
-    vlm_free(name);
+    vlm_free(all);
     return st;
 }
 
 vlmoe_status vlm_state_write(vlmoe_context *ctx, vlm_state_kind kind, const char *path,
                              vlmoe_error *error)
 {
-    state_job job = {.ctx = ctx, .kind = kind, .path = path, .name_prefix = "", .error = error};
-    VLM_TRY(vlm_st_writer_create(path, &job.writer, error));
-    vlmoe_status st = walk(&job, declare_tensor, &job);
-    if (!st) st = walk(&job, put_tensor, &job);
-    if (!st) return vlm_st_writer_close(job.writer, error);
-    vlm_st_writer_abandon(job.writer);
-    return st;
+    vlmoe_error own = {0};
+    state_job job = {
+        .ctx = ctx, .kind = kind, .path = path, .name_prefix = "", .error = error ? error : &own};
+    bool is_first = vlm_ctx_rank(ctx) == 0;
+    vlmoe_status st = vlm_st_writer_share(path, &job.writer, job.error);
+    if (!st) st = walk(&job, declare_tensor, &job);
+    if (!st && is_first) st = vlm_st_writer_lay_out(job.writer, true, job.error);
+    st = agree(&job, st);
+    if (st) {
+        vlm_st_writer_abandon(job.writer);
+        return st;
+    }
+    if (!is_first) st = vlm_st_writer_lay_out(job.writer, false, job.error);
+    if (!st) st = put_all(&job);
+    if (st) vlm_st_writer_abandon(job.writer);
+    else st = vlm_st_writer_close(job.writer, job.error);
+    return agree(&job, st);
 }
 
 static void shape_text(int rank, const int64_t *dims, char *out, size_t bytes)
@@ -163,12 +213,23 @@ static bool has_prefix(const state_job *job, const vlm_file_tensor *tensor)
     return !strncmp(tensor->name, job->name_prefix, strlen(job->name_prefix));
 }
 
-static vlmoe_status put_values(const state_job *job, const vlm_file_tensor *tensor,
-                               const vlm_st_tensor *found)
+/* Values: to all who have any of them. Moments: to their owners. */
+static vlmoe_status take_tensor(const state_job *job, const vlm_file_tensor *tensor,
+                                const vlm_st_tensor *found)
 {
-    const vlm_piece *piece = tensor->pieces;
-    return job->ctx->backend->upload(job->ctx->device, data_of(job, piece), found->data,
-                                     found->bytes);
+    const vlmoe_context *ctx = job->ctx;
+    size_t element = vlm_dtype_bytes(dtype_of(job));
+    vlm_param *param = tensor->pieces->param;
+    if (job->kind == VLM_STATE_VALUES)
+        return vlm_param_put(param, tensor->pieces->expert, 0, tensor->n, found->data);
+    for (int64_t i = 0; i < tensor->n_pieces; i++) {
+        const vlm_piece *piece = &tensor->pieces[i];
+        const char *from = (const char *)found->data + (size_t)piece->first * element;
+        if (!vlm_piece_is_mine(piece, vlm_ctx_rank(ctx))) continue;
+        VLM_TRY(ctx->backend->upload(ctx->device, data_of(job, piece), from,
+                                     (size_t)piece->n * element));
+    }
+    return VLMOE_OK;
 }
 
 static vlmoe_status read_tensor(void *arg, const vlm_file_tensor *tensor)
@@ -181,7 +242,7 @@ static vlmoe_status read_tensor(void *arg, const vlm_file_tensor *tensor)
     vlmoe_status st = check_tensor(job, tensor, found, name);
     job->n_found++;
     if (!st && !job->is_dry) {
-        st = put_values(job, tensor, found);
+        st = take_tensor(job, tensor, found);
         if (st) vlm_fail(job->error, st, "cannot write %s to the device", name);
     }
     vlm_free(name);

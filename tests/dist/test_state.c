@@ -8,11 +8,13 @@
 #include "cases.h"
 #include "comm_ranks.h"
 #include "context.h"
+#include "base_file.h"
 #include "harness.h"
 #include "optim_adamw.h"
 #include "optim_reduce.h"
+#include "train_params.h"
 
-enum { GROUPS = 8, STEPS = 3, N_PARAMS = 9, MOST_RANKS = 8, TEXT_EXPERTS = 8 };
+enum { PATH = 512, GROUPS = 8, STEPS = 3, N_PARAMS = 9, MOST_RANKS = 8, TEXT_EXPERTS = 8 };
 
 /* What a run is; and what it left, by file tensor: master values and moments, gathered from all ranks. */
 typedef struct setting {
@@ -20,7 +22,10 @@ typedef struct setting {
     int64_t experts;
     vlmoe_dtype compute, moments;
     size_t bucket_bytes;
-    int64_t bad_group; /* whose gradient of w1 is not finite in the last step; -1 = none */
+    int64_t bad_group;       /* whose gradient of w1 is not finite in the last step; -1 = none */
+    int64_t begin, end;      /* steps, from what load holds where begin > 0 */
+    const char *save, *load; /* folders; NULL = none */
+    int failing;             /* 1 + the rank that cannot read its device when it saves; 0 = none */
 } setting;
 
 typedef struct outcome {
@@ -38,7 +43,7 @@ typedef struct rank_run {
     int rank;
     vlmoe_context *ctx;
     vlm_ranks ranks;
-    char message[512];
+    char message[VLMOE_ERROR_TEXT + 64];
     case_rank view;
 } rank_run;
 
@@ -183,7 +188,7 @@ static void train(case_rank *view, rank_run *run)
                                  .weight_decay = 0.1,
                                  .clip = 1.0,
                                  .grad_scale = 1.0 / GROUPS};
-    for (int64_t step = 0; step < STEPS; step++) {
+    for (int64_t step = run->s->begin; step < run->s->end; step++) {
         double norm = 0.0;
         EXPECT(!vlmoe_grad_zero(run->ctx));
         for (int64_t micro = 0; micro < GROUPS / run->s->ranks; micro++) {
@@ -219,12 +224,54 @@ static void open_run(case_rank *r, rank_run *run)
     make_params(r, run->ctx, s->experts);
 }
 
+static void path_of(const char *folder, vlm_state_kind kind, char path[PATH])
+{
+    snprintf(path, PATH, "%s/%s.safetensors", folder,
+             kind == VLM_STATE_VALUES ? "model" : "optimiser");
+}
+
+static void load(case_rank *r, rank_run *run)
+{
+    char path[PATH];
+    for (int kind = VLM_STATE_VALUES; run->s->load && kind <= VLM_STATE_MOMENTS; kind++) {
+        path_of(run->s->load, kind, path);
+        EXPECT_OK(vlm_state_read(run->ctx, kind, "", path, error));
+    }
+}
+
+static vlmoe_status no_download(vlm_device *device, void *host, const void *src, size_t bytes)
+{
+    (void)device, (void)host, (void)src, (void)bytes;
+    return VLMOE_E_DEVICE;
+}
+
+static void save(case_rank *r, rank_run *run)
+{
+    char path[PATH];
+    vlm_backend broken = *run->ctx->backend;
+    const vlm_backend *whole = run->ctx->backend;
+    broken.download = no_download;
+    if (run->s->failing == run->rank + 1) run->ctx->backend = &broken;
+    for (int kind = VLM_STATE_VALUES; run->s->save && kind <= VLM_STATE_MOMENTS; kind++) {
+        vlmoe_error found = {0};
+        path_of(run->s->save, kind, path);
+        vlmoe_status status = vlm_state_write(run->ctx, kind, path, &found);
+        if (status)
+            snprintf(run->message, sizeof run->message, "%s: %s", vlmoe_status_name(status),
+                     found.text);
+    }
+    run->ctx->backend = whole;
+    (void)r;
+}
+
 static void *run_rank(void *arg)
 {
     rank_run *run = arg;
     case_rank *r = &run->view;
     open_run(r, run);
+    if (!r->text[0]) load(r, run);
     if (!r->text[0]) train(r, run);
+    if (!r->text[0]) save(r, run);
     if (!r->text[0]) gather(run);
     if (!r->text[0] && vlm_comm_barrier(r->world, "all is gathered", NULL))
         snprintf(r->text, sizeof r->text, "barrier");
@@ -293,7 +340,8 @@ TEST(state_has_the_same_bits_on_any_number_of_ranks)
                          .experts = experts,
                          .compute = type ? VLMOE_BF16 : VLMOE_F32,
                          .moments = type == 2 ? VLMOE_BF16 : VLMOE_F32,
-                         .bad_group = -1};
+                         .bad_group = -1,
+                         .end = STEPS};
             outcome want = run_all(&s, NULL);
             CHECK(want.norm[0] > 1.0 && want.norm[0] != want.norm[1]); /* clipped */
             for (s.ranks = 2; s.ranks <= MOST_RANKS; s.ranks *= 2)
@@ -310,10 +358,94 @@ TEST(state_has_the_same_bits_on_any_number_of_ranks)
 TEST(a_gradient_that_is_not_finite_stops_all_ranks_with_the_same_words)
 {
     for (int ranks = 1; ranks <= MOST_RANKS; ranks *= 2) {
-        char message[512] = "";
-        const setting s = {.ranks = ranks, .experts = 4, .bad_group = 5, .bucket_bytes = 1 << 14};
+        char message[VLMOE_ERROR_TEXT + 64] = "";
+        const setting s = {
+            .ranks = ranks, .experts = 4, .bad_group = 5, .bucket_bytes = 1 << 14, .end = STEPS};
         outcome out = run_all(&s, message);
         CHECK_HAS(message, "the gradient of w1 is not finite");
         outcome_free(&out);
     }
+}
+
+/* ---- files ---- */
+
+static char *folder_of(const char *name)
+{
+    static char folder[4][PATH];
+    static int next;
+    char *text = folder[next++ % 4];
+    snprintf(text, PATH, "%s/%s", test_tmp_dir(), name);
+    CHECK_STATUS(vlm_dir_make(text, NULL), VLMOE_OK);
+    return text;
+}
+
+static void check_equal_files(const char *a, const char *b)
+{
+    for (int kind = VLM_STATE_VALUES; kind <= VLM_STATE_MOMENTS; kind++) {
+        char path[2][PATH], *data[2];
+        size_t bytes[2];
+        path_of(a, kind, path[0]);
+        path_of(b, kind, path[1]);
+        for (int i = 0; i < 2; i++)
+            CHECK_STATUS(vlm_file_read(path[i], 1 << 26, &data[i], &bytes[i], NULL), VLMOE_OK);
+        CHECK(bytes[0] == bytes[1] && !memcmp(data[0], data[1], bytes[0]));
+        for (int i = 0; i < 2; i++) vlm_free(data[i]);
+    }
+}
+
+/* A straight run on one rank; and one that begins on 4 and goes on on others. */
+TEST(state_moves_between_numbers_of_ranks)
+{
+    for (int k = 0; k < 3; k++) {
+        setting s = {.ranks = 1,
+                     .experts = k ? 8 : 2,
+                     .compute = k ? VLMOE_BF16 : VLMOE_F32,
+                     .moments = k == 2 ? VLMOE_BF16 : VLMOE_F32,
+                     .bad_group = -1,
+                     .end = STEPS};
+        char *straight = folder_of("straight"), *middle = folder_of("middle"),
+             *moved = folder_of("moved");
+        s.save = straight;
+        outcome want = run_all(&s, NULL);
+        setting first = s;
+        first.ranks = 4;
+        first.bucket_bytes = 1 << 15;
+        first.end = STEPS - 1;
+        first.save = middle;
+        outcome half = run_all(&first, NULL);
+        outcome_free(&half);
+        for (int ranks = 1; ranks <= MOST_RANKS; ranks *= 2) {
+            setting rest = s;
+            rest.ranks = ranks;
+            rest.begin = STEPS - 1;
+            rest.load = middle;
+            rest.save = moved;
+            outcome got = run_all(&rest, NULL);
+            memcpy(got.norm, want.norm,
+                   sizeof got.norm - sizeof got.norm[0]); /* of the first steps */
+            check_equal(&want, &got, &rest);
+            check_equal_files(straight, moved);
+            outcome_free(&got);
+        }
+        outcome_free(&want);
+    }
+}
+
+TEST(a_rank_that_cannot_write_is_a_failure_on_all_and_named)
+{
+    char message[VLMOE_ERROR_TEXT + 64] = "";
+    setting s = {.ranks = 4,
+                 .experts = 4,
+                 .bad_group = -1,
+                 .end = 1,
+                 .failing = 3,
+                 .save = folder_of("failing")};
+    outcome out = run_all(&s, message);
+    CHECK_HAS(message, "DEVICE: rank 2: cannot read ");
+    outcome_free(&out);
+    s.failing = 0;
+    s.save = "/nowhere/at/all";
+    out = run_all(&s, message);
+    CHECK_HAS(message, "IO: rank 0: cannot create /nowhere/at/all/");
+    outcome_free(&out);
 }
