@@ -27,7 +27,7 @@ void vlm_comm_hub_destroy(vlm_comm_hub *hub); /* NULL allowed */
 vlmoe_status vlm_comm_threads(vlm_comm_hub *hub, int rank, const vlm_comm_params *params, vlm_comm **out, vlmoe_error *error);
 
 /* Ranks as processes. Begins MPI when nobody has; vlm_comm_mpi_end ends it then, after all communicators are gone (and leaves it after a
- * failure, since ending waits for the dead). is_launched: this process was started by a launcher of MPI (no MPI call is made), and how many
+ * failure, or when not all ranks come to end it within the deadline, since ending waits for the dead). is_launched: this process was started by a launcher of MPI (no MPI call is made), and how many
  * ranks it says there are; 0: it does not say.
  * Errors: UNSUPPORTED (built without MPI), COMM. */
 bool vlm_comm_mpi_is_launched(int *n_ranks);
@@ -55,7 +55,8 @@ vlmoe_status vlm_comm_split(vlm_comm *comm, int colour, int key, const char *wha
  * Blocks of no bytes are not sent, so an exchange waits only for ranks that it brings bytes from, or whose buffers take ours.
  * Errors, from start or wait, after which the communicator (and those it was split from or into) only returns errors, buffers of open
  * tickets are the caller's again, and all other ranks are told ("rank 1 found: ..."):
- *   TIMEOUT  the deadline passed; names what, the seconds and the ranks whose data is missing
+ *   TIMEOUT  the deadline passed, and a second in which ranks that wait themselves may say so; names what, the seconds and the ranks whose
+ *            data is missing and who did not answer
  *   COMM     a peer gave up (its rank and its reason) or left, calls do not match (what here and there, where it can be told), or the
  *            transport failed
  *   DEVICE, NOMEM  of this rank; the others get the same status

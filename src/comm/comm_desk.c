@@ -36,13 +36,13 @@ vlmoe_status vlm_desk_open(vlm_desk *desk, const vlm_link_ops *link, const vlm_c
     desk->rank = rank;
     desk->size = size;
     if (params && params->log) desk->log = *params->log;
-    desk->has_left = vlm_alloc_array((size_t)size, sizeof *desk->has_left);
-    if (!desk->has_left)
+    desk->peers = vlm_alloc_array((size_t)size, sizeof *desk->peers);
+    if (!desk->peers)
         return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for a communicator of %d ranks", size);
     vlm_post *post;
     const vlmoe_status st = make_post(desk, ops, rank, size, params, &post, error);
     if (st) {
-        vlm_free(desk->has_left);
+        vlm_free(desk->peers);
         return st;
     }
     for (int p = 0; p < size; p++) post->ranks[p] = p;
@@ -50,14 +50,18 @@ vlmoe_status vlm_desk_open(vlm_desk *desk, const vlm_link_ops *link, const vlm_c
     return VLMOE_OK;
 }
 
-static void tell(vlm_desk *desk, vlm_mail_kind kind, vlmoe_status status, const char *text)
+void vlm_desk_tell(vlm_desk *desk, int to, vlm_mail_kind kind, vlmoe_status status,
+                   const char *text)
 {
     vlm_mail_head head = {.kind = kind, .number = status};
     head.bytes = text ? strlen(text) + 1 : 0;
-    for (int i = 1; i < desk->size; i++) {
-        const int to = (desk->rank + i) % desk->size;
-        if (!desk->has_left[to]) desk->link->send(desk, to, &head, text, NULL, NULL, NULL);
-    }
+    if (!desk->peers[to].has_left) desk->link->send(desk, to, &head, text, NULL, NULL, NULL);
+}
+
+static void tell_all(vlm_desk *desk, vlm_mail_kind kind, vlmoe_status status, const char *text)
+{
+    for (int i = 1; i < desk->size; i++)
+        vlm_desk_tell(desk, (desk->rank + i) % desk->size, kind, status, text);
 }
 
 /* The desk returns errors from now on, and nobody writes to what callers gave to open calls. */
@@ -70,6 +74,7 @@ static void settle(vlm_desk *desk)
         call = next;
     }
     desk->calls = NULL;
+    desk->waiting = NULL;
     vlm_logf(&desk->log, VLMOE_LOG_DEBUG, "comm", "%s", desk->failure.text);
 }
 
@@ -77,7 +82,7 @@ void vlm_desk_fail(vlm_desk *desk, const vlmoe_error *why)
 {
     if (desk->failure.status) return;
     desk->failure = *why;
-    tell(desk, VLM_MAIL_FAILED, why->status, why->text);
+    tell_all(desk, VLM_MAIL_FAILED, why->status, why->text);
     settle(desk);
 }
 
@@ -88,7 +93,7 @@ void vlm_post_abort(vlm_comm *comm, vlmoe_status status, const char *reason)
     vlm_fail(&desk->failure, status, "this rank (%d) gave up: %s", desk->rank, reason);
     char text[VLMOE_ERROR_TEXT];
     snprintf(text, sizeof text, "%s", reason);
-    tell(desk, VLM_MAIL_GAVE_UP, status, text);
+    tell_all(desk, VLM_MAIL_GAVE_UP, status, text);
     settle(desk);
 }
 
@@ -132,8 +137,24 @@ void vlm_desk_mail(vlm_desk *desk, vlm_mail *mail)
         block_came(desk, mail);
         return;
     }
-    if (mail->head.kind == VLM_MAIL_FAILED || mail->head.kind == VLM_MAIL_GAVE_UP) told(desk, mail);
-    else if (mail->head.kind == VLM_MAIL_LEFT) desk->has_left[mail->from] = true;
+    vlm_desk_peer *peer = &desk->peers[mail->from];
+    switch ((vlm_mail_kind)mail->head.kind) {
+    case VLM_MAIL_BLOCK: /* too late */
+        break;
+    case VLM_MAIL_FAILED:
+    case VLM_MAIL_GAVE_UP:
+        told(desk, mail);
+        break;
+    case VLM_MAIL_LEFT:
+        peer->has_left = true;
+        break;
+    case VLM_MAIL_ASK:
+        if (!desk->failure.status) vlm_post_answer(desk, mail->from);
+        break;
+    case VLM_MAIL_ANSWER:
+        snprintf(peer->words, sizeof peer->words, "%s", mail->text);
+        break;
+    }
     desk->link->drop(desk, mail);
 }
 
@@ -165,13 +186,13 @@ static void give_up_calls(vlm_desk *desk, const vlm_post *post)
 
 static void close_desk(vlm_desk *desk)
 {
-    if (!desk->failure.status) tell(desk, VLM_MAIL_LEFT, VLMOE_OK, NULL);
+    if (!desk->failure.status) tell_all(desk, VLM_MAIL_LEFT, VLMOE_OK, NULL);
     while (desk->early) {
         vlm_mail *mail = desk->early;
         desk->early = mail->next;
         desk->link->drop(desk, mail);
     }
-    vlm_free(desk->has_left);
+    vlm_free(desk->peers);
     desk->link->close(desk);
 }
 

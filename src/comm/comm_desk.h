@@ -3,7 +3,8 @@
  * A rank has one desk, which its communicators share: open calls, mail that came before its call, and the failure, if there was one.
  * Before each block goes its head: call, place, size. Heads are what lets a rank see that calls do not match, and say who sent what;
  * small blocks travel inside. Nothing is sent for blocks of no bytes. A failure that a rank finds is told to all ranks at once, so that
- * one rank's deadline is everybody's, and with the same words. A link moves heads and blocks: vlm_link_ops. */
+ * one rank's deadline is everybody's, and with the same words. Before a rank gives up on others it asks them: who waits too, and answers,
+ * is not to blame. A link moves heads and blocks: vlm_link_ops. */
 #ifndef VLM_COMM_DESK_H
 #define VLM_COMM_DESK_H
 
@@ -15,7 +16,9 @@ typedef enum vlm_mail_kind {
     VLM_MAIL_BLOCK,
     VLM_MAIL_FAILED,  /* the sender found a failure: status in number, text inside */
     VLM_MAIL_GAVE_UP, /* the sender was told to give up: likewise */
-    VLM_MAIL_LEFT     /* the sender's last communicator is destroyed; nothing follows */
+    VLM_MAIL_LEFT,    /* the sender's last communicator is destroyed; nothing follows */
+    VLM_MAIL_ASK,     /* the sender's deadline has passed: are you alive? */
+    VLM_MAIL_ANSWER   /* text: what the sender is at */
 } vlm_mail_kind;
 
 typedef struct vlm_mail_head { /* 128 bytes, as they travel between processes */
@@ -31,7 +34,7 @@ typedef struct vlm_mail { /* made by the link, the first member of its own struc
     struct vlm_mail *next;
     int from; /* ranks of mail are those of the first communicator */
     vlm_mail_head head;
-    const char *text; /* FAILED, GAVE_UP */
+    const char *text; /* FAILED, GAVE_UP, ANSWER */
 } vlm_mail;
 
 /* What a call has with one other rank. Both flags fall by vlm_call_sent and vlm_call_received. */
@@ -74,6 +77,12 @@ typedef struct vlm_link_ops {
     void (*close)(vlm_desk *desk); /* frees the desk; waits for nobody */
 } vlm_link_ops;
 
+enum { VLM_MAIL_WORDS = 224 };
+typedef struct vlm_desk_peer {
+    bool has_left;
+    char words[VLM_MAIL_WORDS]; /* its answer; empty: none */
+} vlm_desk_peer;
+
 struct vlm_desk { /* the first member of the link's own struct */
     const vlm_link_ops *link;
     int rank, size;
@@ -81,7 +90,8 @@ struct vlm_desk { /* the first member of the link's own struct */
     uint32_t n_contexts;
     vlm_call *calls;  /* open, oldest first */
     vlm_mail *early, *last_early; /* mail whose call has not begun, in the order it came */
-    bool *has_left;      /* [size] */
+    const vlm_call *waiting; /* the call that this rank waits for now; NULL: it is about something else */
+    vlm_desk_peer *peers;    /* [size] */
     vlmoe_error failure; /* the first; status OK: none */
     vlm_log log;
 };

@@ -5,9 +5,10 @@
  * every wait obeys the deadline.
  *
  * After a failure nothing here calls MPI's progress again: what had begun cannot write into buffers that their owners took back.
- * MPI_Finalize would wait for the dead, so it is skipped then; the process ends without it, its launcher sees that and ends the other
- * processes. What must be known of MPI between calls (did we begin it, has it failed) is kept as the name of MPI_COMM_SELF, which no one
- * else has a use for, since this library keeps no variables outside of objects. */
+ * MPI_Finalize waits for all ranks, also for dead ones, so it is called only when every rank has come to call it; else the process ends
+ * without it, which its launcher sees. What must be known of MPI when no communicator is left (did we begin it, has it failed, how long
+ * may a wait be) is kept as the name of MPI_COMM_SELF, which no one else has a use for: this library keeps no variables outside of
+ * objects. */
 #include <mpi.h>
 #include <sched.h>
 #include <stdio.h>
@@ -15,7 +16,7 @@
 #include <time.h>
 #include "comm_desk.h"
 
-static const char OURS[] = "begun by libvlmoe", FAILED[] = "failed in libvlmoe";
+static const char OURS[] = "begun by libvlmoe, deadline %lf s", FAILED[] = "failed in libvlmoe";
 enum { TAG_MAIL = 0, FIRST_TAG = 1, PIECE = 1 << 30 }; /* MPI counts in int */
 
 typedef struct packet {
@@ -324,15 +325,25 @@ static void mpi_close(vlm_desk *desk)
     MPI_Comm_free_keyval(&key);
 }
 
-static bool self_is_called(const char *name)
+/* Our name of MPI_COMM_SELF: with the deadline, or FAILED. false: it has another one. */
+static bool read_self(bool *has_failed, double *deadline_seconds)
 {
-    char found[MPI_MAX_OBJECT_NAME] = "";
+    char name[MPI_MAX_OBJECT_NAME] = "";
     int length = 0;
-    return !MPI_Comm_get_name(MPI_COMM_SELF, found, &length) && strcmp(found, name) == 0;
+    if (MPI_Comm_get_name(MPI_COMM_SELF, name, &length)) return false;
+    *has_failed = strcmp(name, FAILED) == 0;
+    return *has_failed || sscanf(name, OURS, deadline_seconds) == 1;
+}
+
+static void name_self(double deadline_seconds)
+{
+    char name[MPI_MAX_OBJECT_NAME];
+    snprintf(name, sizeof name, OURS, deadline_seconds);
+    MPI_Comm_set_name(MPI_COMM_SELF, name);
 }
 
 /* An MPI that cannot start ends the process in MPI_Init_thread; nothing can be said before. */
-static vlmoe_status begin_mpi(vlmoe_error *error)
+static vlmoe_status begin_mpi(double deadline_seconds, vlmoe_error *error)
 {
     int is_begun = 0, is_ended = 0, level = MPI_THREAD_SINGLE;
     MPI_Initialized(&is_begun);
@@ -340,13 +351,17 @@ static vlmoe_status begin_mpi(vlmoe_error *error)
     if (is_ended)
         return vlm_fail(error, VLMOE_E_COMM, "MPI has ended in this process; it begins only once");
     if (is_begun) {
-        if (self_is_called(FAILED))
+        bool has_failed;
+        double before;
+        const bool is_ours = read_self(&has_failed, &before);
+        if (is_ours && has_failed)
             return vlm_fail(error, VLMOE_E_COMM, "MPI failed in this process; start it again");
+        if (is_ours) name_self(deadline_seconds);
         MPI_Query_thread(&level);
     } else {
         const int code = MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &level);
         if (code) return fail_mpi(code, "begin", error);
-        MPI_Comm_set_name(MPI_COMM_SELF, OURS);
+        name_self(deadline_seconds);
         MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     }
     if (level < MPI_THREAD_FUNNELED)
@@ -366,20 +381,29 @@ static vlmoe_status check_size(vlmoe_error *error)
                     launched, size);
 }
 
+/* false: the deadline passed, or MPI failed (*code). */
+static bool wait_for(MPI_Request *request, double deadline_seconds, int *code)
+{
+    const double began = vlm_now();
+    int is_done = 0;
+    *code = MPI_Test(request, &is_done, MPI_STATUS_IGNORE);
+    for (int i = 0; !*code && !is_done; i++) {
+        if (deadline_seconds > 0 && vlm_now() > began + deadline_seconds) return false;
+        rest(i);
+        *code = MPI_Test(request, &is_done, MPI_STATUS_IGNORE);
+    }
+    return !*code;
+}
+
 static vlmoe_status own_world(mpi_desk *d, double deadline_seconds, vlmoe_error *error)
 {
     MPI_Request request;
-    const double began = vlm_now();
-    int code = MPI_Comm_idup(MPI_COMM_WORLD, &d->comm, &request), is_done = 0;
-    for (int i = 0; !code && !is_done; i++) {
-        code = MPI_Test(&request, &is_done, MPI_STATUS_IGNORE);
-        if (!code && !is_done && deadline_seconds > 0 && vlm_now() > began + deadline_seconds) {
-            MPI_Comm_set_name(MPI_COMM_SELF, FAILED);
-            return vlm_fail(error, VLMOE_E_TIMEOUT,
-                            "start: not all ranks have opened their communicator within %g s",
-                            deadline_seconds);
-        }
-        if (!is_done) rest(i);
+    int code = MPI_Comm_idup(MPI_COMM_WORLD, &d->comm, &request);
+    if (!code && !wait_for(&request, deadline_seconds, &code) && !code) {
+        MPI_Comm_set_name(MPI_COMM_SELF, FAILED);
+        return vlm_fail(error, VLMOE_E_TIMEOUT,
+                        "start: not all ranks have opened their communicator within %g s",
+                        deadline_seconds);
     }
     if (!code) code = MPI_Comm_set_errhandler(d->comm, MPI_ERRORS_RETURN);
     return code ? fail_mpi(code, "copy its world", error) : VLMOE_OK;
@@ -419,7 +443,7 @@ static vlmoe_status open_desk(mpi_desk *d, const vlm_comm_params *params, vlm_co
 
 vlmoe_status vlm_comm_mpi(const vlm_comm_params *params, vlm_comm **out, vlmoe_error *error)
 {
-    VLM_TRY(begin_mpi(error));
+    VLM_TRY(begin_mpi(params ? params->deadline_seconds : 0, error));
     VLM_TRY(check_size(error));
     mpi_desk *d = vlm_alloc(sizeof *d);
     if (!d) return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for a communicator");
@@ -429,8 +453,13 @@ vlmoe_status vlm_comm_mpi(const vlm_comm_params *params, vlm_comm **out, vlmoe_e
 
 void vlm_comm_mpi_end(void)
 {
-    int is_begun = 0, is_ended = 0;
+    int is_begun = 0, is_ended = 0, code;
+    bool has_failed;
+    double deadline_seconds;
+    MPI_Request everybody;
     MPI_Initialized(&is_begun);
     MPI_Finalized(&is_ended);
-    if (is_begun && !is_ended && self_is_called(OURS)) MPI_Finalize();
+    if (!is_begun || is_ended || !read_self(&has_failed, &deadline_seconds) || has_failed) return;
+    if (MPI_Ibarrier(MPI_COMM_WORLD, &everybody)) return;
+    if (wait_for(&everybody, deadline_seconds, &code)) MPI_Finalize();
 }

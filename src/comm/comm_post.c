@@ -282,43 +282,87 @@ void vlm_post_poll(vlm_comm *comm)
     if (desk->link->progress(desk, 0, &found)) vlm_desk_fail(desk, &found);
 }
 
+typedef struct named {
+    int rank[16];
+    int n; /* also of those that have no room */
+} named;
+
+static void name(named *names, int rank)
+{
+    if (names->n < VLM_COUNT(names->rank)) names->rank[names->n] = rank;
+    names->n++;
+}
+
 /* "rank 2", "ranks 2, 3 and 7", "ranks 0, 1, ... and 20 more" */
-static void name_ranks(const vlm_call *call, bool (*is_meant)(const vlm_call_peer *peer),
-                       char *text, size_t bytes)
+static void print_ranks(const named *names, char *text, size_t bytes)
 {
-    enum { NAMED = 16 };
-    const int size = call->post->comm.size;
-    int n = 0, i = 0;
-    for (int p = 0; p < size; p++) n += is_meant(&call->peers[p]);
-    size_t at = (size_t)snprintf(text, bytes, n == 1 ? "rank" : "ranks");
-    for (int p = 0; p < size && i < NAMED && at < bytes; p++) {
-        if (!is_meant(&call->peers[p])) continue;
-        const char *between = !i ? " " : i == n - 1 ? " and " : ", ";
-        at += (size_t)snprintf(text + at, bytes - at, "%s%d", between, call->peers[p].rank);
-        i++;
+    const int shown = VLM_MIN(names->n, VLM_COUNT(names->rank));
+    size_t at = (size_t)snprintf(text, bytes, names->n == 1 ? "rank" : "ranks");
+    for (int i = 0; i < shown && at < bytes; i++) {
+        const char *between = !i ? " " : i == names->n - 1 ? " and " : ", ";
+        at += (size_t)snprintf(text + at, bytes - at, "%s%d", between, names->rank[i]);
     }
-    if (n > NAMED && at < bytes) snprintf(text + at, bytes - at, " and %d more", n - NAMED);
+    if (names->n > shown && at < bytes)
+        snprintf(text + at, bytes - at, " and %d more", names->n - shown);
 }
 
-static bool owes_data(const vlm_call_peer *peer)
+/* Whom a call waits for: ranks that owe it data; where there are none, those that have not taken theirs. */
+static bool is_missing(const vlm_call *call, int p, bool is_data)
 {
-    return peer->is_receiving;
+    return is_data ? call->peers[p].is_receiving : call->peers[p].is_sending;
 }
 
-static bool takes_nothing(const vlm_call_peer *peer)
+static bool waits_for_data(const vlm_call *call)
 {
-    return peer->is_sending;
-}
-
-static void time_out(const vlm_call *call, vlmoe_error *error)
-{
-    char ranks[160];
     bool is_data = false;
     for (int p = 0; p < call->post->comm.size; p++) is_data |= call->peers[p].is_receiving;
-    name_ranks(call, is_data ? owes_data : takes_nothing, ranks, sizeof ranks);
-    vlm_fail(error, VLMOE_E_TIMEOUT, "%s: %s %s within %g s", call->what,
+    return is_data;
+}
+
+void vlm_post_answer(vlm_desk *desk, int to)
+{
+    char words[VLM_MAIL_WORDS] = "computes", ranks[80];
+    const vlm_call *call = desk->waiting;
+    if (call) {
+        named names = {.n = 0};
+        const bool is_data = waits_for_data(call);
+        for (int p = 0; p < call->post->comm.size; p++)
+            if (is_missing(call, p, is_data)) name(&names, call->peers[p].rank);
+        print_ranks(&names, ranks, sizeof ranks);
+        snprintf(words, sizeof words, "is in \"%s\" and waits for %s", call->what, ranks);
+    }
+    vlm_desk_tell(desk, to, VLM_MAIL_ANSWER, VLMOE_OK, words);
+}
+
+static void ask(vlm_desk *desk, const vlm_call *call)
+{
+    const bool is_data = waits_for_data(call);
+    for (int p = 0; p < call->post->comm.size; p++) {
+        if (!is_missing(call, p, is_data)) continue;
+        desk->peers[call->peers[p].rank].words[0] = '\0';
+        vlm_desk_tell(desk, call->peers[p].rank, VLM_MAIL_ASK, VLMOE_OK, NULL);
+    }
+}
+
+/* Those that did not answer are named; where all did, all of them, and what the first one said. */
+static void time_out(const vlm_call *call, vlmoe_error *error)
+{
+    const vlm_desk *desk = call->post->desk;
+    named all = {.n = 0}, silent = {.n = 0};
+    char ranks[160], also[VLM_MAIL_WORDS + 32] = "";
+    const bool is_data = waits_for_data(call);
+    for (int p = 0; p < call->post->comm.size; p++) {
+        if (!is_missing(call, p, is_data)) continue;
+        const int rank = call->peers[p].rank;
+        const char *words = desk->peers[rank].words;
+        name(&all, rank);
+        if (!words[0]) name(&silent, rank);
+        else if (!also[0]) snprintf(also, sizeof also, "; rank %d %s", rank, words);
+    }
+    print_ranks(silent.n ? &silent : &all, ranks, sizeof ranks);
+    vlm_fail(error, VLMOE_E_TIMEOUT, "%s: %s %s within %g s%s", call->what,
              is_data ? "no data from" : "data not taken by", ranks,
-             call->post->comm.deadline_seconds);
+             call->post->comm.deadline_seconds, also);
 }
 
 static bool has_left(const vlm_call *call, vlmoe_error *error)
@@ -326,25 +370,35 @@ static bool has_left(const vlm_call *call, vlmoe_error *error)
     const vlm_desk *desk = call->post->desk;
     for (int p = 0; p < call->post->comm.size; p++) {
         const vlm_call_peer *peer = &call->peers[p];
-        if ((!peer->is_awaited && !peer->is_sending) || !desk->has_left[peer->rank]) continue;
+        if ((!peer->is_awaited && !peer->is_sending) || !desk->peers[peer->rank].has_left) continue;
         vlm_fail(error, VLMOE_E_COMM, "%s: rank %d has left without it", call->what, peer->rank);
         return true;
     }
     return false;
 }
 
-/* Until the call is done or the desk has failed. */
+/* Until the call is done or the desk has failed. Past the deadline there is a moment for answers, or for data after all. */
 static void wait_for(vlm_desk *desk, const vlm_call *call)
 {
-    static const double FOR_EVER = 1e9;
-    const double limit = call->post->comm.deadline_seconds, began = vlm_now();
+    static const double FOR_EVER = 1e9, MOMENT = 1.0;
+    const double limit = call->post->comm.deadline_seconds;
+    double until = limit > 0 ? vlm_now() + limit : FOR_EVER;
+    bool has_asked = false;
+    desk->waiting = call;
     while (!desk->failure.status && call->n_open) {
         vlmoe_error found = {0};
-        const double left = limit > 0 ? began + limit - vlm_now() : FOR_EVER;
+        double left = limit > 0 ? until - vlm_now() : FOR_EVER;
+        if (left <= 0 && !has_asked) {
+            ask(desk, call);
+            has_asked = true;
+            left = VLM_MIN(MOMENT, limit / 2);
+            until = vlm_now() + left;
+        }
         if (left <= 0) time_out(call, &found);
         else if (!has_left(call, &found)) desk->link->progress(desk, left, &found);
         if (found.status) vlm_desk_fail(desk, &found);
     }
+    desk->waiting = NULL;
 }
 
 vlmoe_status vlm_post_wait(vlm_comm *comm, int64_t number, vlmoe_error *error)

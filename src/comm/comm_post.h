@@ -16,6 +16,9 @@ struct vlm_post {
 
 /* Records the failure, tells all ranks, withdraws open calls. Only the first counts. */
 void vlm_desk_fail(vlm_desk *desk, const vlmoe_error *why);
+/* A notice to one rank. text: NULL = none. */
+void vlm_desk_tell(vlm_desk *desk, int to, vlm_mail_kind kind, vlmoe_status status, const char *text);
+void vlm_post_answer(vlm_desk *desk, int to); /* what this rank is at */
 /* Mail of a call that has begun: into its buffer. Errors: COMM (calls do not match), those of the link. */
 vlmoe_status vlm_post_take(vlm_desk *desk, const vlm_post *post, vlm_mail *mail, vlmoe_error *error);
 /* Errors: COMM (a call of post waits for the sender, whose mail is of a later one). */

@@ -77,6 +77,25 @@ static void a_rank_that_takes_no_data_is_named(case_rank *r)
                  NULL);
 }
 
+/* Rank 0 waits for rank 2 in a part, ranks 1 and 3 wait for rank 0 and lose patience first. Nobody blames rank 0. */
+static void a_rank_that_waits_itself_is_not_blamed(case_rank *r)
+{
+    const int mine = 0;
+    int all[RANKS];
+    vlm_comm *part = NULL;
+    EXPECT_OK(vlm_comm_split(r->world, r->rank % 2, 0, "case: parts", &part, error));
+    vlmoe_error error = {0};
+    if (r->rank == 2) sleep_seconds(CASE_DEADLINE * 2.5);
+    else if (r->rank == 0) sleep_seconds(CASE_DEADLINE * 0.3);
+    if (r->rank % 2 == 0)
+        vlm_comm_share(part, "case: in the part", &mine, sizeof mine, all, &error);
+    if (!error.status)
+        vlm_comm_share(r->world, "case: in the world", &mine, sizeof mine, all, &error);
+    is_error(r, &error, VLMOE_E_TIMEOUT, "case: in the world: no data from rank 2 within 1 s",
+             "; rank 0 is in \"case: in the part\" and waits for rank 2");
+    vlm_comm_destroy(part);
+}
+
 static void a_rank_gives_up_while_others_wait(case_rank *r)
 {
     if (vlm_comm_rank(r->world) == 1) {
@@ -236,6 +255,7 @@ static void data_that_nobody_wants_is_seen(case_rank *r)
 const dist_case dist_failures[] = {
     {"a_rank_that_does_not_come_is_named", a_rank_that_does_not_come_is_named},
     {"a_rank_that_takes_no_data_is_named", a_rank_that_takes_no_data_is_named},
+    {"a_rank_that_waits_itself_is_not_blamed", a_rank_that_waits_itself_is_not_blamed},
     {"a_rank_gives_up_while_others_wait", a_rank_gives_up_while_others_wait},
     {"a_rank_gives_up_before_others_begin", a_rank_gives_up_before_others_begin},
     {"a_rank_leaves_while_others_wait", a_rank_leaves_while_others_wait},

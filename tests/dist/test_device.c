@@ -1,0 +1,108 @@
+/* Exchanges between buffers of devices: read and written in place where the host can, else staged. */
+#include "harness.h"
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include "backend.h"
+#include "comm.h"
+
+enum { RANKS = 3, BLOCK = 5000, ROOM = RANKS * (BLOCK + 8) };
+
+typedef struct rank_thread {
+    pthread_t thread;
+    vlm_comm_hub *hub;
+    const vlm_backend *backend;
+    int rank;
+    vlmoe_error error;
+    char got[ROOM]; /* the device's receive buffer at the end */
+} rank_thread;
+
+/* Rank r sends q its bytes from place q on, so blocks overlap; what comes from q lies behind 8 bytes that nobody may write. */
+static vlmoe_status exchange(rank_thread *t, vlm_comm *comm, vlm_device *device, vlmoe_error *error)
+{
+    char host[BLOCK + RANKS];
+    size_t bytes[RANKS], send_at[RANKS], recv_at[RANKS];
+    void *send, *recv;
+    for (size_t i = 0; i < sizeof host; i++) host[i] = (char)(t->rank * 50 + (int)(i % 47));
+    VLM_TRY(t->backend->alloc(device, VLM_MEMORY_DEVICE, sizeof host, &send, error));
+    VLM_TRY(t->backend->alloc(device, VLM_MEMORY_DEVICE, ROOM, &recv, error));
+    VLM_TRY(t->backend->upload(device, send, host, sizeof host));
+    for (int q = 0; q < RANKS; q++) {
+        bytes[q] = BLOCK;
+        send_at[q] = (size_t)q;
+        recv_at[q] = (size_t)q * (BLOCK + 8) + 8;
+    }
+    const vlm_comm_exchange x = {.what = "case: device to device",
+                                 .send = send,
+                                 .send_bytes = bytes,
+                                 .send_at = send_at,
+                                 .recv = recv,
+                                 .recv_bytes = bytes,
+                                 .recv_at = recv_at};
+    VLM_TRY(vlm_comm_run(comm, &x, error));
+    VLM_TRY(vlm_comm_broadcast(comm, "case: broadcast", 1, false, recv, 8,
+                               error)); /* zeros into zeros: no buffer to send here */
+    VLM_TRY(t->backend->download(device, t->got, recv, ROOM));
+    t->backend->release(device, send);
+    t->backend->release(device, recv);
+    return VLMOE_OK;
+}
+
+static void *run_rank(void *arg)
+{
+    rank_thread *t = arg;
+    vlm_device *device = NULL;
+    const vlm_device_params device_params = {.n_threads = 1};
+    if (t->backend->open(&device_params, &device, &t->error)) return NULL;
+    const vlm_comm_params params = {
+        .backend = t->backend, .device = device, .deadline_seconds = 20};
+    vlm_comm *comm = NULL;
+    if (!vlm_comm_threads(t->hub, t->rank, &params, &comm, &t->error)) {
+        const vlmoe_status st = exchange(t, comm, device, &t->error);
+        if (st) vlm_fail(&t->error, st, "the device said no");
+    }
+    vlm_comm_destroy(comm);
+    t->backend->close(device);
+    return NULL;
+}
+
+static void check_got(const rank_thread *t)
+{
+    CHECK_TEXT(t->error.text, "");
+    for (int q = 0; q < RANKS; q++) {
+        const char *block = t->got + (size_t)q * (BLOCK + 8);
+        for (int i = 0; i < 8; i++) CHECK_INT(block[i], 0);
+        for (int i = 0; i < BLOCK; i++)
+            CHECK_INT(block[8 + i], (char)(q * 50 + (i + t->rank) % 47));
+    }
+}
+
+static void run_ranks(const vlm_backend *backend)
+{
+    static rank_thread ranks[RANKS];
+    vlm_comm_hub *hub = NULL;
+    memset(ranks, 0, sizeof ranks);
+    CHECK_STATUS(vlm_comm_hub_create(RANKS, &hub, NULL), VLMOE_OK);
+    for (int i = 0; i < RANKS; i++) {
+        ranks[i].hub = hub;
+        ranks[i].backend = backend;
+        ranks[i].rank = i;
+        CHECK(!pthread_create(&ranks[i].thread, NULL, run_rank, &ranks[i]));
+    }
+    for (int i = 0; i < RANKS; i++) pthread_join(ranks[i].thread, NULL);
+    vlm_comm_hub_destroy(hub);
+    for (int i = 0; i < RANKS; i++) check_got(&ranks[i]);
+}
+
+TEST(host_memory_is_used_in_place)
+{
+    CHECK(vlm_backend_find("cpu")->is_host);
+    run_ranks(vlm_backend_find("cpu"));
+}
+
+TEST(other_memory_is_staged)
+{
+    vlm_backend far = *vlm_backend_find("cpu");
+    far.is_host = false;
+    run_ranks(&far);
+}
