@@ -231,6 +231,11 @@ static bool check_slots(vlmoe_tape *tape, const vlm_exchange *x)
                               "set moe.exchange = counts");
         served += x->routing->capacity[s];
     }
+    if (x->n_experts * x->slots > INT32_MAX)
+        vlm_poison(tape, VLMOE_E_SHAPE,
+                   "%lld slots for each of %lld experts are more than a row number can count: give "
+                   "a smaller moe.capacity_factor, or set moe.exchange = counts",
+                   (long long)x->slots, (long long)x->n_experts);
     if (served > x->slots)
         vlm_poison(tape, VLMOE_E_INTERNAL,
                    "exchange: an expert takes up to %lld rows of this group and has %lld slots",

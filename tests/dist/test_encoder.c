@@ -78,8 +78,8 @@ static vlmoe_status read_gradients(const side *s)
 {
     int64_t at[128] = {0};
     for (int64_t i = 0; i < s->ctx->n_params; i++)
-        at[i + 1] = at[i] + vlm_param_file_elements(s->ctx->params[i]) *
-                                vlm_param_files(s->ctx->params[i]);
+        at[i + 1] =
+            at[i] + vlm_param_file_elements(s->ctx->params[i]) * vlm_param_files(s->ctx->params[i]);
     if (at[s->ctx->n_params] > MOST_ELEMENTS) return VLMOE_E_NOMEM;
     for (int64_t i = 0; i < s->ctx->n_pieces; i++) {
         const vlm_piece *p = &s->ctx->pieces[i];

@@ -85,6 +85,8 @@ TEST(config_refuses_with_the_key_the_expectation_and_the_finding)
     expect_refusal("{ \"moe\": { \"v_layers\": [1, 1] } }", "must ascend");
     expect_refusal("{ \"moe\": { \"k\": 9 } }", "more than the 8 experts");
     expect_refusal("{ \"moe\": { \"noise_std\": 0 } }", "load loss");
+    expect_refusal("{ \"moe\": { \"exchange\": \"slots\", \"capacity_factor\": 0 } }",
+                   "moe.capacity_factor = 0");
     expect_refusal("{ \"data\": { \"pairs\": [1] } }", "found a number");
     expect_refusal("{ \"data\": { \"pairs_mix\": [1] } }", "1 weights for the 0 sets");
     expect_refusal("{ \"run\": { \"seed\": 1 }\n \"model\": {} }", "line 2");

@@ -5,10 +5,14 @@
 #include "harness.h"
 #include "train_planner.h"
 
-#define LINKS "\"node_link\": {\"gbytes\": 2, \"microseconds\": 0}, \"network_link\": {\"gbytes\": 1, \"microseconds\": 1000}"
+#define LINKS                                                                                      \
+    "\"node_link\": {\"gbytes\": 2, \"microseconds\": 0}, \"network_link\": {\"gbytes\": 1, "      \
+    "\"microseconds\": 1000}"
 #define RATES                                                                                      \
-    "\"product_gflops\": {\"f32\": 10, \"bf16\": 20}, \"attention_gflops\": {\"f32\": 5, \"bf16\": 8}"
-#define HEAD "{\"name\": \"m\", \"ranks_per_node\": 2, \"shares_node\": false, \"memory_mib\": 100, "
+    "\"product_gflops\": {\"f32\": 10, \"bf16\": 20}, \"attention_gflops\": {\"f32\": 5, "         \
+    "\"bf16\": 8}"
+#define HEAD                                                                                       \
+    "{\"name\": \"m\", \"ranks_per_node\": 2, \"shares_node\": false, \"memory_mib\": 100, "
 
 static vlmoe_status read_text(const char *text, vlm_machine *out, vlmoe_error *error)
 {
@@ -23,7 +27,8 @@ static vlm_machine machine(void)
 {
     vlm_machine m;
     vlmoe_error error = {0};
-    CHECK_STATUS_E(read_text(HEAD "\"memory_gbytes\": 4, " RATES ", " LINKS "}", &m, &error), VLMOE_OK, &error);
+    CHECK_STATUS_E(read_text(HEAD "\"memory_gbytes\": 4, " RATES ", " LINKS "}", &m, &error),
+                   VLMOE_OK, &error);
     return m;
 }
 
@@ -32,11 +37,13 @@ TEST(machine_files_are_read_and_written_alike)
     vlm_machine m = machine(), again;
     vlm_text text = {0};
     vlmoe_error error = {0};
-    CHECK(m.ranks_per_node == 2 && !m.shares_node && m.product_gflops[1] == 20.0 && m.network.microseconds == 1000.0);
+    CHECK(m.ranks_per_node == 2 && !m.shares_node && m.product_gflops[1] == 20.0 &&
+          m.network.microseconds == 1000.0);
     vlm_machine_write(&m, &text);
     CHECK_STATUS_E(read_text(text.data, &again, &error), VLMOE_OK, &error);
     CHECK_TEXT(again.name, m.name);
-    CHECK(again.memory_mib == m.memory_mib && again.attention_gflops[0] == m.attention_gflops[0] && again.node.gbytes == m.node.gbytes);
+    CHECK(again.memory_mib == m.memory_mib && again.attention_gflops[0] == m.attention_gflops[0] &&
+          again.node.gbytes == m.node.gbytes);
     vlm_text_free(&text);
 }
 
@@ -47,10 +54,13 @@ TEST(machine_files_with_faults_name_the_key)
     } cases[] = {
         {HEAD RATES ", " LINKS "}", "memory_gbytes is missing"},
         {HEAD "\"memory_gbytes\": \"4\", " RATES ", " LINKS "}", "memory_gbytes must be a number"},
-        {HEAD "\"memory_gbytes\": -4, " RATES ", " LINKS "}", "memory_gbytes must be a number from"},
+        {HEAD "\"memory_gbytes\": -4, " RATES ", " LINKS "}",
+         "memory_gbytes must be a number from"},
         {HEAD "\"memory_gbytes\": 4, \"speed\": 1, " RATES ", " LINKS "}", "unknown key speed"},
-        {HEAD "\"memory_gbytes\": 4, \"product_gflops\": {\"f32\": 1}, " LINKS "}", "product_gflops.bf16 is missing"},
-        {"{\"name\": \"m\", \"ranks_per_node\": 0, \"shares_node\": true}", "ranks_per_node must be"},
+        {HEAD "\"memory_gbytes\": 4, \"product_gflops\": {\"f32\": 1}, " LINKS "}",
+         "product_gflops.bf16 is missing"},
+        {"{\"name\": \"m\", \"ranks_per_node\": 0, \"shares_node\": true}",
+         "ranks_per_node must be"},
         {"[]", "name must be a text"},
     };
     vlm_machine m;
@@ -66,8 +76,10 @@ static vlm_forecast forecast(int ranks, double skew)
 {
     vlmoe_config *config = NULL;
     vlmoe_error error = {0};
-    static const char text[] = "{\"run\": {\"groups\": 4}, \"model\": {\"width\": 100, \"heads\": 4}}";
-    CHECK_STATUS_E(vlm_config_parse(text, sizeof text - 1, "test", &config, &error), VLMOE_OK, &error);
+    static const char text[] =
+        "{\"run\": {\"groups\": 4}, \"model\": {\"width\": 100, \"heads\": 4}}";
+    CHECK_STATUS_E(vlm_config_parse(text, sizeof text - 1, "test", &config, &error), VLMOE_OK,
+                   &error);
     vlm_sparse_work layer = {.experts = 4, .hidden = 100, .rows = 1e6};
     const vlm_group_work work = {.group = {.amount = {40e9, 10e9, 8e9}},
                                  .optimiser = {.amount = {0, 0, 4e9}},
@@ -93,7 +105,8 @@ TEST(forecast_of_one_rank_is_its_work_over_the_rates)
     CHECK_CLOSE(f.seconds[VLM_TERM_ATTENTION], 4 * 10.0 / 5, 1e-9);
     CHECK_CLOSE(f.seconds[VLM_TERM_MEMORY], 4 * 8.0 / 4, 1e-9);
     CHECK_CLOSE(f.seconds[VLM_TERM_OPTIMISER], 1.0, 1e-9);
-    CHECK(f.seconds[VLM_TERM_ROWS] == 0.0 && f.seconds[VLM_TERM_GRADIENTS] == 0.0 && f.bytes[VLM_TERM_ROWS] == 0.0);
+    CHECK(f.seconds[VLM_TERM_ROWS] == 0.0 && f.seconds[VLM_TERM_GRADIENTS] == 0.0 &&
+          f.bytes[VLM_TERM_ROWS] == 0.0);
     CHECK(f.binds == VLM_TERM_PRODUCTS && f.memory_bytes == 5);
     CHECK_CLOSE(f.total_seconds, 16 + 8 + 8 + 1, 1e-9);
 }
@@ -120,6 +133,7 @@ TEST(forecast_waits_for_the_busiest_rank)
     vlm_forecast even = forecast(2, 1.0), skewed = forecast(2, 1.5);
     CHECK_CLOSE(skewed.seconds[VLM_TERM_ROWS], 1.5 * even.seconds[VLM_TERM_ROWS], 1e-9);
     /* 12 operations a row and weight: 6 forward and backward of two products */
-    CHECK_CLOSE(skewed.seconds[VLM_TERM_PRODUCTS] - even.seconds[VLM_TERM_PRODUCTS], 0.5 * 2 * 12e6 * 1e4 / 10e9, 1e-9);
+    CHECK_CLOSE(skewed.seconds[VLM_TERM_PRODUCTS] - even.seconds[VLM_TERM_PRODUCTS],
+                0.5 * 2 * 12e6 * 1e4 / 10e9, 1e-9);
     CHECK_CLOSE(skewed.bytes[VLM_TERM_ROWS], even.bytes[VLM_TERM_ROWS], 1e-3);
 }
