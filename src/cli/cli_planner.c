@@ -18,19 +18,18 @@ typedef struct plan_rows {
 
 static vlmoe_status read_ranks(const char *text, plan_rows *out, vlmoe_error *error)
 {
-    const char *c = text;
-    for (out->n = 0; *c; out->n++) {
-        char *end;
+    char *end = NULL;
+    for (const char *c = text; !end || *end; c = end + 1) {
         long long number = strtoll(c, &end, 10);
         if (end == c || (*end && *end != ',') || number < 1 || number > MOST_RANKS ||
             out->n == MOST_ROWS)
             return vlm_fail(error, VLMOE_E_ARG,
-                            "--ranks %s: expected whole numbers from 1 to %d with commas between",
-                            text, MOST_RANKS);
-        out->at[out->n] = number;
-        c = *end ? end + 1 : end;
+                            "--ranks %s: expected at most %d whole numbers from 1 to %d with "
+                            "commas between",
+                            text, MOST_ROWS, MOST_RANKS);
+        out->at[out->n++] = number;
     }
-    return out->n ? VLMOE_OK : vlm_fail(error, VLMOE_E_ARG, "--ranks is empty");
+    return VLMOE_OK;
 }
 
 static void show_head(const vlmoe_config *config, const vlm_machine *machine, double skew)
@@ -76,7 +75,9 @@ static vlmoe_status show(const vlmoe_config *config, const plan_rows *rows,
     VLM_TRY(vlm_cli_words_of(config, &n_words, error));
     VLM_TRY(vlm_group_work_record("meta", config, n_words, 1, &work, error));
     vlmoe_status st = VLMOE_OK;
-    show_head(config, machine, skew);
+    for (int i = 0; i < rows->n && !st; i++)
+        st = vlm_ranks_check(config->run.groups, (int)rows->at[i], error);
+    if (!st) show_head(config, machine, skew);
     for (int i = 0; i < rows->n && !st; i++) {
         st = forecast(config, n_words, &work, machine, (int)rows->at[i], skew, &f, error);
         if (!i) first = f;
@@ -90,12 +91,12 @@ int vlm_cli_plan_show(const char *tool, const vlmoe_config *config, const vlm_cl
 {
     vlmoe_error error = {VLMOE_OK, ""};
     vlm_machine machine = {.ranks_per_node = 0};
-    plan_rows rows = {.n = 1, .at = {1}};
+    plan_rows rows = {.n = 0};
     double skew = 1.0;
     int64_t n_words = 0;
     if (plan->skew && !vlm_cli_double(tool, "--skew", plan->skew, 1.0, 1e6, &skew))
         return CLI_USAGE;
-    vlmoe_status st = plan->ranks ? read_ranks(plan->ranks, &rows, &error) : VLMOE_OK;
+    vlmoe_status st = read_ranks(plan->ranks ? plan->ranks : "1", &rows, &error);
     if (!st && plan->machine) st = vlm_machine_read(plan->machine, &machine, &error);
     if (!st && !plan->machine) {
         st = vlm_cli_words_of(config, &n_words, &error);

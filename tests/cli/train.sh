@@ -40,7 +40,20 @@ said '"lr": 0.001'
 # ---- a dry run of every config of the repository reads and writes nothing
 mkdir dry
 cd dry || exit 1
-for config in $(find "$SOURCE/configs" -name '*.json'); do
+# Plans on every machine that is described here.
+for machine in "$SOURCE"/configs/machines/*.json; do
+    expect 0 "$train" --config "$SOURCE/configs/vlmoe/base_32e.json" --plan --ranks 1,32 --machine "$machine"
+    said "a step of 32 groups on 8 x"
+done
+expect 2 "$train" --config "$SOURCE/configs/vlmoe/base_32e.json" --plan --ranks 3 --machine "$machine"
+complained "3 ranks cannot share"
+expect 2 "$train" --config "$SOURCE/configs/vlmoe/base_32e.json" --plan --ranks 2, --machine "$machine"
+complained "--ranks 2,: expected"
+expect 3 "$train" --config "$SOURCE/configs/vlmoe/base_32e.json" --plan --machine "$SOURCE/configs/smoke/emoji.json"
+complained "unknown key"
+expect 2 "$train" --config "$SOURCE/configs/vlmoe/base_32e.json" --skew 2
+
+for config in $(find "$SOURCE/configs" -name '*.json' -not -path '*/machines/*'); do
     expect 0 "$train" --config "$config" model.words=64000 --dry-run
     said "parameters"
     said "TFLOP"
