@@ -83,20 +83,28 @@ static vlmoe_status put_in_place(const vlm_ckpt_writer *writer, vlmoe_error *err
     return status;
 }
 
-static vlmoe_status commit(const vlm_ckpt_writer *writer, vlmoe_error *error)
+static vlmoe_status commit(const vlm_ckpt_writer *writer, const vlm_ckpt_list *list,
+                           vlmoe_error *error)
 {
-    vlm_ckpt_list list = {0};
-    vlmoe_status status = vlm_ckpt_list_scan(writer->temporary, &list, error);
-    if (!status)
-        status = vlm_ckpt_list_write(writer->temporary, &list, error); /* syncs the folder too */
-    vlm_ckpt_list_free(&list);
-    if (!status) status = put_in_place(writer, error);
-    return status ? status : vlm_dir_sync(writer->parent, error);
+    VLM_TRY(vlm_ckpt_list_write(writer->temporary, list, error)); /* syncs the folder too */
+    VLM_TRY(put_in_place(writer, error));
+    return vlm_dir_sync(writer->parent, error);
 }
 
 vlmoe_status vlm_ckpt_commit(vlm_ckpt_writer *writer, vlmoe_error *error)
 {
-    vlmoe_status status = commit(writer, error);
+    return vlm_ckpt_commit_on(NULL, writer, error);
+}
+
+vlmoe_status vlm_ckpt_commit_on(vlm_comm *comm, vlm_ckpt_writer *writer, vlmoe_error *error)
+{
+    vlm_ckpt_list list = {0};
+    const char *folder = writer ? writer->temporary : NULL;
+    vlmoe_status status = comm ? vlm_ckpt_list_scan_on(comm, folder, &list, error)
+                               : vlm_ckpt_list_scan(folder, &list, error);
+    if (!writer) return status;
+    if (!status) status = commit(writer, &list, error);
+    vlm_ckpt_list_free(&list);
     /* On success what is left there is the folder that was replaced; if it cannot be deleted now,
      * recover does it later. */
     vlm_dir_remove(writer->temporary, NULL);

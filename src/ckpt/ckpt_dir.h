@@ -12,7 +12,7 @@
 #ifndef VLM_CKPT_DIR_H
 #define VLM_CKPT_DIR_H
 
-#include "base.h"
+#include "comm.h"
 
 #define VLM_CKPT_CHECKSUMS "checksums.json"
 enum { VLM_CKPT_NAME = 64, VLM_CKPT_FORMAT = 1 };
@@ -33,6 +33,9 @@ const char *vlm_ckpt_folder(const vlm_ckpt_writer *writer);
  * replaced, and stays whole until then. The writer is gone afterwards; on failure so is what was
  * written. Errors: IO, NOMEM, ARG (a folder inside). */
 vlmoe_status vlm_ckpt_commit(vlm_ckpt_writer *writer, vlmoe_error *error);
+/* The same, checksums by all ranks of comm (NULL: there is one), a file by one rank. Collective; the writer is rank 0's, NULL elsewhere.
+ * Failures of checksums are failures on all ranks; what comes after is rank 0's alone, which tells the others (vlm_comm_agree). */
+vlmoe_status vlm_ckpt_commit_on(vlm_comm *comm, vlm_ckpt_writer *writer, vlmoe_error *error);
 void vlm_ckpt_abandon(vlm_ckpt_writer *writer); /* NULL allowed */
 
 /* Read a checkpoint. Every listed file must be there with its size, and no other; with hashes set,

@@ -61,7 +61,13 @@ static vlmoe_status sync_file(const char *path, vlmoe_error *error)
     return status;
 }
 
-static vlmoe_status scan_names(const char *dir, char **names, size_t n, vlm_ckpt_list *list,
+vlmoe_status vlm_ckpt_measure(const char *path, uint64_t *bytes, uint64_t *hash, vlmoe_error *error)
+{
+    VLM_TRY(sync_file(path, error));
+    return measure(path, bytes, hash, error);
+}
+
+static vlmoe_status take_names(const char *dir, char **names, size_t n, vlm_ckpt_list *list,
                                vlmoe_error *error)
 {
     for (size_t i = 0; i < n; i++) {
@@ -73,22 +79,32 @@ static vlmoe_status scan_names(const char *dir, char **names, size_t n, vlm_ckpt
         if (!S_ISREG(info.st_mode) || !vlm_ckpt_plain_name(names[i]))
             return vlm_fail(error, VLMOE_E_ARG, "%s: a checkpoint holds plain files only",
                             file->path);
-        VLM_TRY(sync_file(file->path, error));
-        VLM_TRY(measure(file->path, &file->bytes, &file->hash, error));
     }
     return VLMOE_OK;
 }
 
-vlmoe_status vlm_ckpt_list_scan(const char *dir, vlm_ckpt_list *out, vlmoe_error *error)
+vlmoe_status vlm_ckpt_list_names(const char *dir, vlm_ckpt_list *out, vlmoe_error *error)
 {
     char **names;
     size_t n;
     VLM_TRY(vlm_dir_list(dir, &names, &n, error));
     vlm_ckpt_list list = {.files = vlm_alloc_array(n, sizeof *list.files)};
     vlmoe_status status =
-        list.files ? scan_names(dir, names, n, &list, error)
+        list.files ? take_names(dir, names, n, &list, error)
                    : vlm_fail(error, VLMOE_E_NOMEM, "no memory for the files of %s", dir);
     vlm_names_free(names, n);
+    if (status) vlm_ckpt_list_free(&list);
+    else *out = list;
+    return status;
+}
+
+vlmoe_status vlm_ckpt_list_scan(const char *dir, vlm_ckpt_list *out, vlmoe_error *error)
+{
+    vlm_ckpt_list list = {0};
+    vlmoe_status status = vlm_ckpt_list_names(dir, &list, error);
+    for (size_t i = 0; i < list.n && !status; i++)
+        status =
+            vlm_ckpt_measure(list.files[i].path, &list.files[i].bytes, &list.files[i].hash, error);
     if (status) vlm_ckpt_list_free(&list);
     else *out = list;
     return status;

@@ -3,6 +3,7 @@
 #define VLM_CKPT_LIST_H
 
 #include "ckpt_dir.h"
+#include "comm.h"
 
 typedef struct vlm_ckpt_file {
     char *name;
@@ -20,6 +21,14 @@ bool vlm_ckpt_plain_name(
 /* List, measure, hash and sync what lies in dir (checksums.json left out). Errors: IO, NOMEM, ARG
  * (not a plain file). */
 vlmoe_status vlm_ckpt_list_scan(const char *dir, vlm_ckpt_list *out, vlmoe_error *error);
+/* The same by all ranks together; dir of rank 0, NULL elsewhere, where *out is empty. Collective, as are failures: those of scan, and of
+ * comm.h. */
+vlmoe_status vlm_ckpt_list_scan_on(vlm_comm *comm, const char *dir, vlm_ckpt_list *out,
+                                   vlmoe_error *error);
+/* The parts of a scan: names and kinds of files, without bytes and hashes; one file's, synced first. */
+vlmoe_status vlm_ckpt_list_names(const char *dir, vlm_ckpt_list *out, vlmoe_error *error);
+vlmoe_status vlm_ckpt_measure(const char *path, uint64_t *bytes, uint64_t *hash,
+                              vlmoe_error *error);
 vlmoe_status vlm_ckpt_list_write(const char *dir, const vlm_ckpt_list *list, vlmoe_error *error);
 vlmoe_status vlm_ckpt_list_read(const char *dir, vlm_ckpt_list *out, vlmoe_error *error);
 /* Compare the list with the folder. Errors: IO, NOMEM, FORMAT. */

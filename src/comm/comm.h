@@ -81,6 +81,9 @@ vlmoe_status vlm_comm_share(vlm_comm *comm, const char *what, const void *mine, 
 /* Host blocks of any size: *out (caller frees with vlm_free) all blocks by rank, one after the other; block p begins at at[p], [size + 1]. */
 vlmoe_status vlm_comm_share_blocks(vlm_comm *comm, const char *what, const void *mine, size_t bytes, char **out, size_t *at, vlmoe_error *error);
 vlmoe_status vlm_comm_broadcast(vlm_comm *comm, const char *what, int root, bool is_host, void *block, size_t bytes, vlmoe_error *error);
+/* What this rank has come to becomes what all have: if any rank's status is a failure, the first such rank's is everybody's, and its text
+ * in *error is "rank 2: ...". COMM and TIMEOUT are known to all already, and returned without a call. comm NULL: status. */
+vlmoe_status vlm_comm_agree(vlm_comm *comm, const char *what, vlmoe_status status, vlmoe_error *error);
 vlmoe_status vlm_comm_barrier(vlm_comm *comm, const char *what, vlmoe_error *error);
 
 /* This rank gives up: peers' present and later calls fail with this rank's number and reason. May be called at any time, twice too (the

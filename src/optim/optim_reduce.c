@@ -10,18 +10,20 @@
 /* Bytes and places of an exchange by rank, and the buckets under way. */
 typedef struct trip {
     size_t *send_bytes, *send_at, *recv_bytes, *recv_at; /* [size] each */
+    vlm_comm_exchange exchange;                          /* with these lists */
     vlm_comm_ticket ticket[VLM_SPREAD_WINDOW];
 } trip;
 
 static vlmoe_status trip_open(vlmoe_context *ctx, const vlm_spread *s, trip *t)
 {
-    size_t *lists = vlm_alloc_array(4 * (size_t)s->size, sizeof *lists);
-    *t = (trip){.send_bytes = lists};
+    size_t n = (size_t)s->size, *lists = vlm_alloc_array(4 * n, sizeof *lists);
     if (!lists)
         return vlm_fail(&ctx->error, VLMOE_E_NOMEM, "no memory to exchange with %d ranks", s->size);
-    t->send_at = lists + s->size;
-    t->recv_bytes = lists + 2 * s->size;
-    t->recv_at = lists + 3 * s->size;
+    *t = (trip){lists, lists + n, lists + 2 * n, lists + 3 * n, {0}, {{0}}};
+    t->exchange = (vlm_comm_exchange){.send_bytes = t->send_bytes,
+                                      .send_at = t->send_at,
+                                      .recv_bytes = t->recv_bytes,
+                                      .recv_at = t->recv_at};
     return VLMOE_OK;
 }
 
@@ -30,17 +32,10 @@ static void trip_close(trip *t)
     vlm_free(t->send_bytes);
 }
 
-static vlmoe_status start(vlmoe_context *ctx, const vlm_spread *s, trip *t, int64_t bucket,
-                          const char *what, const void *send, void *recv)
+static vlmoe_status start(vlmoe_context *ctx, const vlm_spread *s, trip *t, int64_t bucket)
 {
-    const vlm_comm_exchange exchange = {.what = what,
-                                        .send = send,
-                                        .send_bytes = t->send_bytes,
-                                        .send_at = t->send_at,
-                                        .recv = recv,
-                                        .recv_bytes = t->recv_bytes,
-                                        .recv_at = t->recv_at};
-    return vlm_comm_start(s->comm, &exchange, &t->ticket[bucket % VLM_SPREAD_WINDOW], &ctx->error);
+    return vlm_comm_start(s->comm, &t->exchange, &t->ticket[bucket % VLM_SPREAD_WINDOW],
+                          &ctx->error);
 }
 
 static vlmoe_status finish(vlmoe_context *ctx, const vlm_spread *s, const trip *t, int64_t bucket)
@@ -71,7 +66,10 @@ static vlmoe_status send_gradients(vlmoe_context *ctx, const vlm_spread *s, trip
         t->recv_bytes[r] = is_other ? (size_t)(s->own[bucket + 1] - s->own[bucket]) * wide : 0;
         t->recv_at[r] = is_other ? (size_t)(arriving(ctx, s, bucket, r) - first) : 0;
     }
-    return start(ctx, s, t, bucket, "gradients to their owners", s->grads, first);
+    t->exchange.what = "gradients to their owners";
+    t->exchange.send = s->grads;
+    t->exchange.recv = first;
+    return start(ctx, s, t, bucket);
 }
 
 static vlmoe_status add_gradients(vlmoe_context *ctx, const vlm_spread *s, trip *t, int64_t bucket)
@@ -180,7 +178,9 @@ static vlmoe_status share_section(vlmoe_context *ctx, const vlm_spread *s, trip 
         t->send_bytes[r] = r == s->rank ? 0 : own_bytes;
     }
     t->recv_bytes[s->rank] = 0;
-    return start(ctx, s, t, bucket, "values from their owners", c.base, c.base);
+    t->exchange.what = "values from their owners";
+    t->exchange.send = t->exchange.recv = c.base;
+    return start(ctx, s, t, bucket);
 }
 
 static vlmoe_status send_wide(vlmoe_context *ctx, const vlm_spread *s, trip *t, int64_t bucket)

@@ -134,29 +134,10 @@ static vlmoe_status put_all(state_job *job)
     return st;
 }
 
-/* Every rank's status to all: a failure on any of them is one on all, in the words of the first. Failures of ranks to speak with each
- * other are that already. */
 static vlmoe_status agree(const state_job *job, vlmoe_status st)
 {
-    const vlm_ranks *ranks = job->ctx->ranks;
-    if (!ranks || st == VLMOE_E_COMM || st == VLMOE_E_TIMEOUT) return st;
-    vlmoe_error mine = {st, ""}, *all = vlm_alloc_array((size_t)ranks->size, sizeof *all);
-    if (st) memcpy(mine.text, job->error->text, sizeof mine.text);
-    vlmoe_error found = {0};
-    if (!all)
-        return vlm_fail(job->error, VLMOE_E_NOMEM, "out of memory while writing %s", job->path);
-    vlmoe_status shared =
-        vlm_comm_share(ranks->world, "files of a checkpoint", &mine, sizeof mine, all, &found);
-    if (shared) st = vlm_fail(job->error, shared, "%s", found.text);
-    for (int r = 0; r < ranks->size && !shared; r++) {
-        if (!all[r].status) continue;
-        st = all[r].status;
-        *job->error = (vlmoe_error){0};
-        vlm_fail(job->error, st, "rank %d: %.*s", r, (int)sizeof mine.text - 32, all[r].text);
-        break;
-    }
-    vlm_free(all);
-    return st;
+    vlm_comm *world = job->ctx->ranks ? job->ctx->ranks->world : NULL;
+    return vlm_comm_agree(world, "files of a checkpoint", st, job->error);
 }
 
 vlmoe_status vlm_state_write(vlmoe_context *ctx, vlm_state_kind kind, const char *path,

@@ -7,6 +7,7 @@
 #include <string.h>
 #include "cases.h"
 #include "comm_ranks.h"
+#include "ckpt_dir.h"
 #include "context.h"
 #include "base_file.h"
 #include "harness.h"
@@ -25,6 +26,7 @@ typedef struct setting {
     int64_t bad_group;       /* whose gradient of w1 is not finite in the last step; -1 = none */
     int64_t begin, end;      /* steps, from what load holds where begin > 0 */
     const char *save, *load; /* folders; NULL = none */
+    bool is_checkpoint;      /* save is for checkpoints: folders with checksums */
     int failing;             /* 1 + the rank that cannot read its device when it saves; 0 = none */
 } setting;
 
@@ -245,9 +247,31 @@ static vlmoe_status no_download(vlm_device *device, void *host, const void *src,
     return VLMOE_E_DEVICE;
 }
 
+/* In the folder of a checkpoint under run->s->save, which rank 0 makes. */
+static void save_checkpoint(case_rank *r, rank_run *run)
+{
+    vlm_ckpt_writer *writer = NULL;
+    char path[PATH], *folder = NULL;
+    size_t at[MOST_RANKS + 1];
+    if (!run->rank) EXPECT_OK(vlm_ckpt_begin(run->s->save, "step-00000001", &writer, error));
+    const char *mine = writer ? vlm_ckpt_folder(writer) : "";
+    EXPECT_OK(vlm_comm_share_blocks(r->world, "folder", mine, writer ? strlen(mine) + 1 : 0,
+                                    &folder, at, error));
+    for (int kind = VLM_STATE_VALUES; kind <= VLM_STATE_MOMENTS; kind++) {
+        path_of(folder, kind, path);
+        EXPECT_OK(vlm_state_write(run->ctx, kind, path, error));
+    }
+    vlm_free(folder);
+    EXPECT_OK(vlm_ckpt_commit_on(r->world, writer, error));
+}
+
 static void save(case_rank *r, rank_run *run)
 {
     char path[PATH];
+    if (run->s->is_checkpoint) {
+        save_checkpoint(r, run);
+        return;
+    }
     vlm_backend broken = *run->ctx->backend;
     const vlm_backend *whole = run->ctx->backend;
     broken.download = no_download;
@@ -448,4 +472,37 @@ TEST(a_rank_that_cannot_write_is_a_failure_on_all_and_named)
     out = run_all(&s, message);
     CHECK_HAS(message, "IO: rank 0: cannot create /nowhere/at/all/");
     outcome_free(&out);
+}
+
+TEST(checksums_of_all_ranks_are_those_of_one)
+{
+    char *first = NULL;
+    size_t n_first = 0;
+    for (int ranks = 1; ranks <= MOST_RANKS; ranks *= 2) {
+        char name[16], path[PATH], *text = NULL;
+        size_t n = 0;
+        vlm_ckpt *files = NULL;
+        snprintf(name, sizeof name, "ranks%d", ranks);
+        const setting s = {.ranks = ranks,
+                           .experts = 4,
+                           .bad_group = -1,
+                           .end = 1,
+                           .save = folder_of(name),
+                           .is_checkpoint = true};
+        outcome out = run_all(&s, NULL);
+        outcome_free(&out);
+        snprintf(path, sizeof path, "%.400s/step-00000001", s.save);
+        CHECK_STATUS(vlm_ckpt_open(path, true, &files, NULL), VLMOE_OK);
+        vlm_ckpt_close(files);
+        snprintf(path, sizeof path, "%.400s/step-00000001/" VLM_CKPT_CHECKSUMS, s.save);
+        CHECK_STATUS(vlm_file_read(path, 1 << 16, &text, &n, NULL), VLMOE_OK);
+        if (!first) {
+            first = text;
+            n_first = n;
+            continue;
+        }
+        CHECK(n == n_first && !memcmp(first, text, n));
+        vlm_free(text);
+    }
+    vlm_free(first);
 }
