@@ -8,8 +8,8 @@ typedef struct measured {
 } measured;
 
 /* Rank 0's paths of all files to everybody, one after the other, each with its zero byte. Caller frees. */
-static vlmoe_status share_paths(vlm_comm *comm, const vlm_ckpt_list *list, char **out, size_t *bytes,
-                                vlmoe_error *error)
+static vlmoe_status share_paths(vlm_comm *comm, const vlm_ckpt_list *list, char **out,
+                                size_t *bytes, vlmoe_error *error)
 {
     vlm_text text = {0};
     size_t *at = vlm_alloc_array((size_t)vlm_comm_size(comm) + 1, sizeof *at);
@@ -48,7 +48,8 @@ static vlmoe_status measure_all(vlm_comm *comm, const char *paths, size_t n, mea
             : vlm_fail(error, VLMOE_E_NOMEM, "no memory for the files of a checkpoint");
     status = vlm_comm_agree(comm, "checksums of a checkpoint", status, error);
     if (!status)
-        status = vlm_comm_share(comm, "checksums of a checkpoint", own, n * sizeof *own, all, error);
+        status =
+            vlm_comm_share(comm, "checksums of a checkpoint", own, n * sizeof *own, all, error);
     vlm_free(own);
     return status;
 }

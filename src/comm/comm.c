@@ -114,6 +114,7 @@ vlmoe_status vlm_comm_start(vlm_comm *comm, const vlm_comm_exchange *exchange, v
     for (int p = 0; p < comm->size; p++) {
         if (p == comm->rank) continue;
         comm->counts.sent_bytes += exchange->send_bytes[p];
+        comm->counts.sent_for[exchange->purpose] += exchange->send_bytes[p];
         comm->counts.received_bytes += exchange->recv_bytes[p];
     }
     out->number = number;

@@ -61,8 +61,10 @@ vlmoe_status vlm_comm_split(vlm_comm *comm, int colour, int key, const char *wha
  *            transport failed
  *   DEVICE, NOMEM  of this rank; the others get the same status
  * ARG: the arguments are wrong; nothing has happened. */
+typedef enum vlm_comm_purpose { VLM_COMM_OTHER, VLM_COMM_ROWS, VLM_COMM_GRADIENTS, VLM_COMM_VALUES, VLM_COMM_N_PURPOSES } vlm_comm_purpose;
 typedef struct vlm_comm_exchange {
     const char *what;
+    vlm_comm_purpose purpose; /* for counters */
     bool is_host; /* buffers are host memory, else memory of the device */
     const void *send;
     const size_t *send_bytes, *send_at; /* [size] */
@@ -94,6 +96,7 @@ void vlm_comm_abort(vlm_comm *comm, vlmoe_status status, const char *reason);
 typedef struct vlm_comm_counts {
     int64_t calls;
     uint64_t sent_bytes, received_bytes;
+    uint64_t sent_for[VLM_COMM_N_PURPOSES]; /* sent_bytes by purpose */
     double wait_seconds; /* in wait */
 } vlm_comm_counts;
 vlm_comm_counts vlm_comm_counted(const vlm_comm *comm);

@@ -56,3 +56,25 @@ const vlm_expert_ranks *vlm_ranks_of(const vlm_ranks *ranks, int64_t experts)
         if (ranks->experts[i].layout.experts == experts) return &ranks->experts[i];
     return NULL;
 }
+
+static void add_counts(const vlm_comm *comm, vlm_comm_counts *sum)
+{
+    const vlm_comm_counts c = vlm_comm_counted(comm);
+    sum->calls += c.calls;
+    sum->sent_bytes += c.sent_bytes;
+    sum->received_bytes += c.received_bytes;
+    sum->wait_seconds += c.wait_seconds;
+    for (int i = 0; i < VLM_COMM_N_PURPOSES; i++) sum->sent_for[i] += c.sent_for[i];
+}
+
+vlm_comm_counts vlm_ranks_counted(const vlm_ranks *ranks)
+{
+    vlm_comm_counts sum = {.calls = 0};
+    add_counts(ranks->world, &sum);
+    for (int i = 0; i < ranks->n_counts; i++) {
+        const vlm_expert_ranks *e = &ranks->experts[i];
+        if (e->set && e->set != ranks->world) add_counts(e->set, &sum);
+        if (e->cross) add_counts(e->cross, &sum);
+    }
+    return sum;
+}

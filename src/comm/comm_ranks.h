@@ -27,4 +27,7 @@ void vlm_ranks_close(vlm_ranks *ranks); /* what open made; also after a failed o
 /* The entry of this number of experts; NULL: not one that open was told. */
 const vlm_expert_ranks *vlm_ranks_of(const vlm_ranks *ranks, int64_t experts);
 
+/* Of all their communicators together. */
+vlm_comm_counts vlm_ranks_counted(const vlm_ranks *ranks);
+
 #endif

@@ -319,6 +319,7 @@ static vlmoe_status send_blocks(vlmoe_tape *tape, const movement *m, const void 
         sizes[3 * R + p] = (size_t)to[p].at * row;
     }
     const vlm_comm_exchange call = {.what = name_call(tape, m->purpose, what),
+                                    .purpose = VLM_COMM_ROWS,
                                     .send = send,
                                     .send_bytes = sizes,
                                     .send_at = sizes + R,

@@ -67,6 +67,7 @@ static vlmoe_status send_gradients(vlmoe_context *ctx, const vlm_spread *s, trip
         t->recv_at[r] = is_other ? (size_t)(arriving(ctx, s, bucket, r) - first) : 0;
     }
     t->exchange.what = "gradients to their owners";
+    t->exchange.purpose = VLM_COMM_GRADIENTS;
     t->exchange.send = s->grads;
     t->exchange.recv = first;
     return start(ctx, s, t, bucket);
@@ -179,6 +180,7 @@ static vlmoe_status share_section(vlmoe_context *ctx, const vlm_spread *s, trip 
     }
     t->recv_bytes[s->rank] = 0;
     t->exchange.what = "values from their owners";
+    t->exchange.purpose = VLM_COMM_VALUES;
     t->exchange.send = t->exchange.recv = c.base;
     return start(ctx, s, t, bucket);
 }

@@ -24,7 +24,8 @@ static vlmoe_status open_bench(reduce_bench *b, vlmoe_error *error)
 {
     vlmoe_context_params params = VLMOE_CONTEXT_PARAMS;
     const vlm_comm_params comm = {.deadline_seconds = 120.0};
-    const vlm_param spec = {.name = (char *)"w", .role = VLM_ROLE_VECTOR, .trained = true, .lr_scale = 1.0};
+    const vlm_param spec = {
+        .name = (char *)"w", .role = VLM_ROLE_VECTOR, .trained = true, .lr_scale = 1.0};
     VLM_TRY(vlm_comm_mpi(&comm, &b->comm, error));
     VLM_TRY(vlm_ranks_open(b->comm, vlm_comm_size(b->comm), 0, NULL, &b->ranks, error));
     params.n_threads = 1;
@@ -69,7 +70,8 @@ static void time_library(reduce_bench *b, double *seconds)
     fill(b->send, b->n, b->ranks.rank);
     MPI_Barrier(MPI_COMM_WORLD);
     double begin = vlm_now();
-    MPI_Reduce_scatter_block(b->send, b->receive, (int)(b->n / b->ranks.size), MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD);
+    MPI_Reduce_scatter_block(b->send, b->receive, (int)(b->n / b->ranks.size), MPI_FLOAT, MPI_SUM,
+                             MPI_COMM_WORLD);
     *seconds = slowest(vlm_now() - begin);
 }
 
@@ -91,8 +93,8 @@ static vlmoe_status run(reduce_bench *b, int rounds, vlmoe_error *error)
     qsort(ours, (size_t)rounds, sizeof *ours, by_value);
     qsort(library, (size_t)rounds, sizeof *library, by_value);
     if (!b->ranks.rank)
-        printf("{\"ranks\": %d, \"elements\": %lld, \"ordered\": %.6f, \"library\": %.6f}\n", b->ranks.size, (long long)b->n,
-               ours[rounds / 2], library[rounds / 2]);
+        printf("{\"ranks\": %d, \"elements\": %lld, \"ordered\": %.6f, \"library\": %.6f}\n",
+               b->ranks.size, (long long)b->n, ours[rounds / 2], library[rounds / 2]);
     return VLMOE_OK;
 }
 
@@ -102,7 +104,8 @@ int main(int argc, char **argv)
     int rounds = argc > 2 ? atoi(argv[2]) : 11;
     vlmoe_error error = {VLMOE_OK, ""};
     vlmoe_status st = rounds < 1 || rounds > MOST_ROUNDS || b.n < COLUMNS
-                          ? vlm_fail(&error, VLMOE_E_ARG, "1 to %d rounds of at least %d elements", MOST_ROUNDS, COLUMNS)
+                          ? vlm_fail(&error, VLMOE_E_ARG, "1 to %d rounds of at least %d elements",
+                                     MOST_ROUNDS, COLUMNS)
                           : open_bench(&b, &error);
     if (!st) st = run(&b, rounds, &error);
     if (st) fprintf(stderr, "bench_reduce: %s\n", error.text);
