@@ -96,7 +96,7 @@ if [ "$full" = yes ]; then
     step "address and undefined-behaviour sanitizers" build_and_test asan "" -DCMAKE_BUILD_TYPE=RelWithDebInfo \
         -DVLMOE_SANITIZE=address,undefined -DVLMOE_BUILD_EXAMPLES=OFF
     export TSAN_OPTIONS=halt_on_error=1
-    step "thread sanitizer" build_and_test tsan 'team|thread|prefetch|overlap' -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+    step "thread sanitizer" build_and_test tsan 'team|thread|prefetch|overlap|dist/state' -DCMAKE_BUILD_TYPE=RelWithDebInfo \
         -DVLMOE_SANITIZE=thread -DVLMOE_BUILD_EXAMPLES=OFF
     step "clang-tidy" tidy
 fi

@@ -11,17 +11,51 @@ static bool is_stepped(const vlmoe_context *ctx, const vlm_piece *piece)
     return piece->param->trained && vlm_piece_is_mine(piece, vlm_ctx_rank(ctx));
 }
 
+/* Does b begin where a ends, in every memory that a step meets? Experts of one parameter do on one rank. */
+static bool goes_on(const vlmoe_context *ctx, const vlm_piece *a, const vlm_piece *b)
+{
+    size_t wide = vlm_dtype_bytes(ctx->wide), copy = vlm_dtype_bytes(ctx->compute);
+    bool copy_goes_on =
+        !a->copy || (const char *)b->copy == (const char *)a->copy + (size_t)a->n * copy;
+    return a->param == b->param && is_stepped(ctx, b) && copy_goes_on &&
+           b->moment == a->moment + a->n &&
+           (const char *)b->value == (const char *)a->value + (size_t)a->n * wide &&
+           (const char *)b->grad == (const char *)a->grad + (size_t)a->n * wide;
+}
+
+/* How many pieces from pieces[i] on one call may take for one; kernel calls cost, and experts are many. in_blocks: blocks of the run
+ * must be those of its pieces. */
+static int64_t run_from(const vlmoe_context *ctx, int64_t i, bool in_blocks)
+{
+    int64_t end = i + 1;
+    for (; end < ctx->n_pieces; end++) {
+        const vlm_piece *last = &ctx->pieces[end - 1];
+        if (in_blocks && last->n % VLMK_NORM_BLOCK) break;
+        if (!goes_on(ctx, last, last + 1)) break;
+    }
+    return end - i;
+}
+
+static int64_t run_elements(const vlm_piece *piece, int64_t run)
+{
+    int64_t n = 0;
+    for (int64_t i = 0; i < run; i++) n += piece[i].n;
+    return n;
+}
+
 /* Sums of squares of the gradients that this rank owns, block by block of each file tensor; partial and host [n]. */
 static vlmoe_status take_partials(vlmoe_context *ctx, int64_t n, double *partial, double *host)
 {
     int64_t at = 0;
-    for (int64_t i = 0; i < ctx->n_pieces; i++) {
+    for (int64_t i = 0, run; i < ctx->n_pieces; i += run) {
         const vlm_piece *piece = &ctx->pieces[i];
+        run = 1;
         if (!is_stepped(ctx, piece)) continue;
+        run = run_from(ctx, i, true);
         const vlmk_square_sum_args args = {
-            .n = piece->n, .x = piece->grad, .partial = partial + at};
+            .n = run_elements(piece, run), .x = piece->grad, .partial = partial + at};
         VLM_TRY(VLM_KERNEL(ctx, square_sum, &args));
-        at += vlm_piece_blocks(piece);
+        for (int64_t k = 0; k < run; k++) at += vlm_piece_blocks(&piece[k]);
     }
     if (!ctx->backend->has_data) return VLMOE_OK;
     VLM_TRY(ctx->backend->sync(ctx->device, &ctx->error));
@@ -75,12 +109,13 @@ static vlmoe_status gradient_norm(vlmoe_context *ctx, double *out)
     return status;
 }
 
-static vlmoe_status step_piece(vlmoe_context *ctx, const vlm_piece *piece,
+/* n elements from piece on: itself, or with those that go on where it ends. */
+static vlmoe_status step_piece(vlmoe_context *ctx, const vlm_piece *piece, int64_t n,
                                const vlm_adamw_opts *opts, int64_t step, double grad_scale)
 {
     const vlm_param *param = piece->param;
     uint64_t expert = (uint64_t)VLM_MAX(piece->expert, 0);
-    const vlmk_adamw_args args = {.n = piece->n,
+    const vlmk_adamw_args args = {.n = n,
                                   .first = piece->first,
                                   .param = piece->value,
                                   .grad = piece->grad,
@@ -100,6 +135,20 @@ static vlmoe_status step_piece(vlmoe_context *ctx, const vlm_piece *piece,
                                   .correction2 = 1.0 - pow(opts->beta2, (double)step),
                                   .grad_scale = grad_scale};
     return VLM_KERNEL(ctx, adamw, &args);
+}
+
+/* Draws of bf16 moments are each piece's own. */
+static vlmoe_status step_pieces(vlmoe_context *ctx, const vlm_adamw_opts *opts, int64_t step,
+                                double grad_scale)
+{
+    for (int64_t i = 0, run; i < ctx->n_pieces; i += run) {
+        const vlm_piece *piece = &ctx->pieces[i];
+        run = 1;
+        if (!is_stepped(ctx, piece)) continue;
+        if (ctx->moment_dtype == ctx->wide) run = run_from(ctx, i, false);
+        VLM_TRY(step_piece(ctx, piece, run_elements(piece, run), opts, step, grad_scale));
+    }
+    return VLMOE_OK;
 }
 
 static vlmoe_status check_opts(vlmoe_context *ctx, const vlm_adamw_opts *o, int64_t step)
@@ -126,9 +175,7 @@ vlmoe_status vlm_adamw_apply(vlmoe_context *ctx, const vlm_adamw_opts *opts, int
     norm *= fabs(opts->grad_scale);
     double scale = opts->grad_scale;
     if (opts->clip > 0.0) scale *= fmin(1.0, opts->clip / (norm + 1e-6));
-    for (int64_t i = 0; i < ctx->n_pieces; i++)
-        if (is_stepped(ctx, &ctx->pieces[i]))
-            VLM_TRY(step_piece(ctx, &ctx->pieces[i], opts, step, scale));
+    VLM_TRY(step_pieces(ctx, opts, step, scale));
     VLM_TRY(vlm_reduce_share_values(ctx));
     VLM_TRY(ctx->backend->sync(ctx->device, &ctx->error));
     if (grad_norm) *grad_norm = norm;

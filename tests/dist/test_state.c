@@ -206,6 +206,29 @@ static void train(case_rank *view, rank_run *run)
     }
 }
 
+static size_t sent(const rank_run *run)
+{
+    size_t n = vlm_comm_counted(run->ranks.world).sent_bytes;
+    for (int i = 0; i < run->ranks.n_counts; i++)
+        if (run->ranks.experts[i].cross)
+            n += vlm_comm_counted(run->ranks.experts[i].cross).sent_bytes;
+    return n;
+}
+
+/* What a plan says of a rank is what it sends: gradients in a micro-step, values in a step. */
+static void count_bytes(case_rank *r, rank_run *run)
+{
+    const vlm_reduce_bytes plan = vlm_reduce_sent(run->ctx);
+    EXPECT(!vlmoe_grad_zero(run->ctx));
+    size_t before = sent(run);
+    EXPECT(!vlm_reduce_micro_step(run->ctx));
+    size_t after_gradients = sent(run);
+    EXPECT(!vlm_reduce_share_values(run->ctx));
+    EXPECT(after_gradients - before == plan.gradients);
+    EXPECT(sent(run) - after_gradients == plan.values);
+    EXPECT(run->s->ranks == 1 || plan.gradients > 0);
+}
+
 static void open_run(case_rank *r, rank_run *run)
 {
     const setting *s = run->s;
@@ -300,6 +323,7 @@ static void *run_rank(void *arg)
     if (!r->text[0] && vlm_comm_barrier(r->world, "all is gathered", NULL))
         snprintf(r->text, sizeof r->text, "barrier");
     if (!r->text[0]) compare_values(r, run);
+    if (!r->text[0]) count_bytes(r, run);
     if (r->text[0] && r->world) vlm_comm_abort(r->world, VLMOE_E_INTERNAL, r->text);
     vlm_ranks_close(&run->ranks);
     vlmoe_context_destroy(run->ctx);
