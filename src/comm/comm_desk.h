@@ -58,7 +58,7 @@ typedef struct vlm_call {
     int n_open; /* flags that are still up */
     void *device_recv; /* where staged blocks go; NULL: nothing is staged */
     char *staged_send, *staged_recv;
-    size_t recv_base;  /* place of the first staged byte */
+    size_t send_base, recv_base; /* places of the first staged bytes */
     vlm_call_peer peers[]; /* by rank of the communicator; nothing at its own */
 } vlm_call;
 

@@ -238,14 +238,22 @@ static vlmoe_status look_after_transfers(mpi_desk *d, bool *is_news, vlmoe_error
     return VLMOE_OK;
 }
 
-/* MPI has no way to sleep until something comes. Who waits long leaves the core to who computes. */
-static void rest(int n_rests)
+/* MPI has no way to sleep until something comes. Who waits long leaves the core to who computes; while a long block may be moving, which
+ * it does in the calls between rests, mostly by offering it only. */
+static void rest(int n_rests, bool may_be_moving)
 {
-    enum { YIELDS = 2000 };
-    static const long SLEEP_NS = 50000;
-    const struct timespec nap = {.tv_nsec = SLEEP_NS};
-    if (n_rests < YIELDS) sched_yield();
+    enum { YIELDS = 2000, YIELDS_A_NAP = 256 };
+    static const long NAP_NS = 50000;
+    const struct timespec nap = {.tv_nsec = NAP_NS};
+    if (n_rests < YIELDS || (may_be_moving && n_rests % YIELDS_A_NAP)) sched_yield();
     else nanosleep(&nap, NULL);
+}
+
+static bool has_long_blocks(const mpi_desk *d)
+{
+    const transfer *t = d->transfers;
+    while (t && t->mail) t = t->next;
+    return t != NULL;
 }
 
 static vlmoe_status mpi_progress(vlm_desk *desk, double seconds, vlmoe_error *error)
@@ -257,7 +265,7 @@ static vlmoe_status mpi_progress(vlm_desk *desk, double seconds, vlmoe_error *er
         VLM_TRY(take_mail(d, &is_news, error));
         VLM_TRY(look_after_transfers(d, &is_news, error));
         if (is_news || seconds <= 0 || desk->failure.status || vlm_now() >= until) return VLMOE_OK;
-        rest(i);
+        rest(i, has_long_blocks(d));
     }
 }
 
@@ -389,7 +397,7 @@ static bool wait_for(MPI_Request *request, double deadline_seconds, int *code)
     *code = MPI_Test(request, &is_done, MPI_STATUS_IGNORE);
     for (int i = 0; !*code && !is_done; i++) {
         if (deadline_seconds > 0 && vlm_now() > began + deadline_seconds) return false;
-        rest(i);
+        rest(i, false);
         *code = MPI_Test(request, &is_done, MPI_STATUS_IGNORE);
     }
     return !*code;

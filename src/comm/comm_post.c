@@ -129,9 +129,10 @@ static vlmoe_status stage(vlm_call *call, const vlm_comm_exchange *x, const char
         return vlm_fail(error, VLMOE_E_NOMEM, "%s: out of memory for %zu bytes", call->what,
                         to - from + recv_to - recv_from);
     call->device_recv = x->recv;
+    call->send_base = from;
     call->recv_base = recv_from;
-    *send = call->staged_send - from;
-    *recv = call->staged_recv - recv_from;
+    *send = call->staged_send;
+    *recv = call->staged_recv;
     const vlmoe_status st = to > from
                                 ? comm->backend->download(comm->device, call->staged_send,
                                                           (const char *)x->send + from, to - from)
@@ -200,12 +201,12 @@ static void fill_peers(vlm_call *call, const vlm_comm_exchange *x, const char *s
         peer->rank = call->post->ranks[p];
         if (p == comm->rank) continue;
         if (x->send_bytes[p]) {
-            peer->send = send + x->send_at[p];
+            peer->send = send + (x->send_at[p] - call->send_base);
             peer->send_bytes = x->send_bytes[p];
             peer->is_sending = true;
         }
         if (x->recv_bytes[p]) {
-            peer->recv = recv + x->recv_at[p];
+            peer->recv = recv + (x->recv_at[p] - call->recv_base);
             peer->recv_bytes = x->recv_bytes[p];
             peer->is_awaited = peer->is_receiving = true;
         }

@@ -7,7 +7,7 @@
 #include <string.h>
 #include "comm.h"
 
-enum { MAX_RANKS = 64, SHARES = 500, ROUNDS = 15 };
+enum { MAX_RANKS = 64, SHARES = 500, ROUNDS = 15, FEW_ROUNDS = 3 };
 
 static int by_size(const void *a, const void *b)
 {
@@ -53,13 +53,14 @@ static vlmoe_status time_exchange(vlm_comm *comm, char *send, char *recv, size_t
 static vlmoe_status measure(vlm_comm *comm, double mb, vlmoe_error *error)
 {
     const int size = vlm_comm_size(comm);
+    const int rounds = mb > 100 ? FEW_ROUNDS : ROUNDS;
     const size_t block = size > 1 ? (size_t)(mb * 1e6) / (size_t)(size - 1) : 0;
     char *send = vlm_alloc(block * (size_t)size), *recv = vlm_alloc(block * (size_t)size);
     double share[ROUNDS], exchange[ROUNDS];
     vlmoe_status st = send && recv ? VLMOE_OK : vlm_fail(error, VLMOE_E_NOMEM, "out of memory");
     if (!st) memset(send, vlm_comm_rank(comm), block * (size_t)size);
-    for (int i = 0; i < ROUNDS && !st; i++) st = time_shares(comm, &share[i], error);
-    for (int i = 0; i < ROUNDS && !st; i++)
+    for (int i = 0; i < rounds && !st; i++) st = time_shares(comm, &share[i], error);
+    for (int i = 0; i < rounds && !st; i++)
         st = time_exchange(comm, send, recv, block, &exchange[i], error);
     for (int p = 0; p < size && !st && block; p++)
         if (p != vlm_comm_rank(comm) &&
@@ -68,13 +69,13 @@ static vlmoe_status measure(vlm_comm *comm, double mb, vlmoe_error *error)
     vlm_free(send);
     vlm_free(recv);
     if (st || vlm_comm_rank(comm)) return st;
-    qsort(share, ROUNDS, sizeof *share, by_size);
-    qsort(exchange, ROUNDS, sizeof *exchange, by_size);
+    qsort(share, (size_t)rounds, sizeof *share, by_size);
+    qsort(exchange, (size_t)rounds, sizeof *exchange, by_size);
     const double sent = (double)block * (size - 1);
     printf("%s, %d ranks: share of 8 bytes %.1f us (best %.1f); %.1f MB from each rank %.2f ms = "
            "%.2f GB/s (best %.2f)\n",
-           vlm_comm_kind(comm), size, share[ROUNDS / 2] * 1e6, share[0] * 1e6, sent / 1e6,
-           exchange[ROUNDS / 2] * 1e3, sent / exchange[ROUNDS / 2] / 1e9, sent / exchange[0] / 1e9);
+           vlm_comm_kind(comm), size, share[rounds / 2] * 1e6, share[0] * 1e6, sent / 1e6,
+           exchange[rounds / 2] * 1e3, sent / exchange[rounds / 2] / 1e9, sent / exchange[0] / 1e9);
     return VLMOE_OK;
 }
 
