@@ -15,7 +15,7 @@
 #include "optim_reduce.h"
 #include "train_params.h"
 
-enum { PATH = 512, GROUPS = 8, STEPS = 3, N_PARAMS = 9, MOST_RANKS = 8, TEXT_EXPERTS = 8 };
+enum { PATH = 512, GROUPS = 8, STEPS = 2, N_PARAMS = 9, MOST_RANKS = 8, TEXT_EXPERTS = 8 };
 
 /* What a run is; and what it left, by file tensor: master values and moments, gathered from all ranks. */
 typedef struct setting {
