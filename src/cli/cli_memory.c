@@ -53,18 +53,34 @@ void vlm_cli_show_peak(void)
     printf("  peak of the process %32.1f MiB\n", (double)used.ru_maxrss / 1024.0);
 }
 
-int vlm_cli_dry_run(const char *tool, const vlmoe_config *config)
+/* Counts and work are the model's, memory is that of the rank with most threads. */
+static vlmoe_status plan_both(const vlmoe_config *config, const vlm_launch *launch, vlm_plan *model,
+                              vlm_plan *rank, vlmoe_error *error)
 {
-    vlm_plan plan = {0};
-    vlmoe_error error = {VLMOE_OK, ""};
     int64_t n_words = 0;
-    vlmoe_status st = vlm_cli_words_of(config, &n_words, &error);
-    if (!st) st = vlm_plan_make(config, n_words, &plan, &error);
-    if (st) return vlm_cli_report(tool, &error);
-    printf("parameters %lld, trained %lld, applied per token %lld\n", (long long)plan.parameters,
-           (long long)plan.trained, (long long)plan.per_token);
-    vlm_cli_show_memory("memory", &plan, config);
+    VLM_TRY(vlm_cli_words_of(config, &n_words, error));
+    const vlm_seat seat = vlm_launch_seat(launch, config, 0);
+    const vlmoe_config share = vlm_seat_config(&seat, config);
+    VLM_TRY(vlm_launch_check(config, launch->size, error));
+    VLM_TRY(vlm_plan_of_rank(&share, n_words, launch->size, rank, error));
+    *model = *rank;
+    if (launch->size == 1) return VLMOE_OK;
+    vlmoe_config whole = *config; /* lists and texts stay the caller's */
+    whole.run.memory_mib = 0;
+    return vlm_plan_make(&whole, n_words, model, error);
+}
+
+int vlm_cli_dry_run(const char *tool, const vlmoe_config *config, const vlm_launch *launch)
+{
+    vlm_plan model = {0}, rank = {0};
+    vlmoe_error error = {VLMOE_OK, ""};
+    char title[48] = "memory";
+    if (plan_both(config, launch, &model, &rank, &error)) return vlm_cli_report(tool, &error);
+    if (launch->size > 1) snprintf(title, sizeof title, "memory of each of %d ranks", launch->size);
+    printf("parameters %lld, trained %lld, applied per token %lld\n", (long long)model.parameters,
+           (long long)model.trained, (long long)model.per_token);
+    vlm_cli_show_memory(title, &rank, config);
     printf("work of one step: %.3f TFLOP over at most %lld rows in %lld groups\n",
-           plan.flops * 1e-12, (long long)plan.tokens, (long long)config->run.groups);
+           model.flops * 1e-12, (long long)model.tokens, (long long)config->run.groups);
     return vlm_cli_finish(tool, CLI_OK);
 }

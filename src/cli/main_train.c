@@ -1,20 +1,21 @@
 /* vlmoe-train: arguments, signals, a progress line and exit codes. The run itself is src/train's.
  */
 #include <getopt.h>
-#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 #include "base_file.h"
 #include "base_json.h"
 #include "cli_common.h"
 #include "cli_memory.h"
 #include "cli_planner.h"
+#include "cli_rank_log.h"
 #include "cli_report.h"
+#include "cli_screen.h"
 #include "train_checkpoint.h"
+#include "train_launch.h"
 #include "train_plan.h"
 #include "train_run.h"
 
@@ -46,8 +47,16 @@ static const char usage[] =
     "\n"
     "SIGINT, SIGTERM and SIGUSR1 finish the step, save and end with code 10; a second SIGINT ends "
     "at once.\n"
+    "With run.ranks=R, R ranks share the groups and experts of a run as threads; under mpirun "
+    "each\n"
+    "process is a rank (scripts/launch). Numbers and checkpoints stay the same. A signal to any "
+    "rank\n"
+    "stops all; when one fails, the others end within run.deadline, and each leaves what it knew "
+    "in\n"
+    "run.out/rank-NN.log.\n"
     "Exit codes: 0 complete, 2 arguments or config, 3 bad input file, 4 file system, 5 memory, 6 "
-    "not finite, 10 saved and stopped.\n";
+    "not\n"
+    "finite, 7 another rank failed or did not answer, 8 anything else, 10 saved and stopped.\n";
 
 enum { MAX_ARGS = 256 };
 typedef struct options {
@@ -78,113 +87,10 @@ static void catch_signals(void)
     sigaction(SIGUSR1, &action, NULL);
 }
 
-/* ---- the screen ---- */
-
-typedef struct screen {
-    bool is_terminal;
-    const vlmoe_config *config;
-    double begin, step_seconds; /* moving mean */
-    int64_t first_step;
-    bool has_line;
-    vlm_text line; /* of a step; kept, so that later steps ask for no memory */
-} screen;
-
-static void put_duration(vlm_text *line, double seconds)
-{
-    long t = (long)(seconds + 0.5);
-    if (t >= 3600) vlm_text_put(line, "%ld h %02ld min", t / 3600, t / 60 % 60);
-    else if (t >= 60) vlm_text_put(line, "%ld min %02ld s", t / 60, t % 60);
-    else vlm_text_put(line, "%ld s", t);
-}
-
-static void put_losses(vlm_text *line, const vlmoe_step_report *r)
-{
-    vlm_text_put(line, "loss %.3f", r->loss);
-    for (int i = 0; i < VLMOE_N_PARTS; i++)
-        if (!isnan(r->part_loss[i]))
-            vlm_text_put(line, "  %s %.3f (%.0f %%)", vlm_part_names[i], r->part_loss[i],
-                         100.0 * r->part_right[i]);
-    if (!isnan(r->reconstruction))
-        vlm_text_put(line, "  reconstruction %.4f  commitment %.4f  codes used %.0f %%",
-                     r->reconstruction, r->commitment, 100.0 * r->code_usage);
-}
-
-static void end_line(screen *s)
-{
-    if (s->has_line) printf("\n");
-    s->has_line = false;
-}
-
-/* Columns of the terminal; a line that wraps could not be drawn over. */
-static int columns(void)
-{
-    struct winsize size = {0};
-    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) || size.ws_col < 20 ? 80 : size.ws_col;
-}
-
-/* On a terminal one line that is drawn over, cut at its width; elsewhere whole lines. */
-static void draw(screen *s, const vlm_text *line)
-{
-    if (!line->data) return;
-    if (s->is_terminal) printf("\r\033[K%.*s", columns() - 1, line->data);
-    else printf("%s\n", line->data);
-    s->has_line = s->is_terminal;
-    fflush(stdout);
-}
-
-static void show_train(screen *s, const vlmoe_step_report *r)
-{
-    const vlm_cfg_run *run = &s->config->run;
-    vlm_text *line = &s->line;
-    s->step_seconds = s->step_seconds > 0 ? 0.9 * s->step_seconds + 0.1 * r->seconds : r->seconds;
-    bool is_due =
-        r->step % run->log_every == 0 || r->step == run->steps || r->step == s->first_step + 1;
-    if (!s->is_terminal && !is_due) return;
-    vlm_text_clear(line, 512);
-    vlm_text_put(line, "step %lld/%lld  ", (long long)r->step, (long long)run->steps);
-    put_duration(line, (double)(run->steps - r->step) * s->step_seconds);
-    vlm_text_put(line, " left  %.0f samples/s  ", (double)r->samples / s->step_seconds);
-    put_losses(line, r);
-    vlm_text_put(line, "  norm %.2f", r->grad_norm);
-    if (s->config->moe.v_layers.n + s->config->moe.t_layers.n && isnan(r->reconstruction))
-        vlm_text_put(line, "  dropped %.1f %%", 100.0 * r->dropped);
-    draw(s, line);
-}
-
-static void show(void *user, const char *kind, const vlmoe_step_report *r, const vlm_tally *tally)
-{
-    screen *s = user;
-    (void)tally;
-    if (!strcmp(kind, "train")) {
-        show_train(s, r);
-        return;
-    }
-    vlm_text line = {0};
-    end_line(s);
-    put_losses(&line, r);
-    printf("held out after step %lld: %s\n", (long long)r->step, line.data ? line.data : "");
-    fflush(stdout);
-    vlm_text_free(&line);
-}
-
-static void show_saved(void *user, const char *folder)
-{
-    end_line(user);
-    printf("saved %s\n", folder);
-    fflush(stdout);
-}
-
 static bool should_stop(void *user)
 {
     (void)user;
     return stop_requested != 0;
-}
-
-static void log_line(void *user, int level, const char *area, const char *text)
-{
-    static const char *const names[] = {"error", "warning", "note", "debug"};
-    end_line(user);
-    fprintf(stderr, "%s: %s: %s\n", names[level], area, text);
 }
 
 /* ---- commands ---- */
@@ -226,8 +132,9 @@ static vlmoe_status begin_or_resume(vlmoe_trainer *trainer, const options *o, vl
                         out);
     vlmoe_status st = vlmoe_trainer_resume(trainer, out, o->n_force, o->force);
     if (st) return vlm_fail(error, st, "%s", vlmoe_trainer_error(trainer));
-    printf("resumed at step %lld of %lld\n", (long long)trainer->step,
-           (long long)trainer->config->run.steps);
+    if (!trainer->seat || !trainer->seat->rank)
+        printf("resumed at step %lld of %lld\n", (long long)trainer->step,
+               (long long)trainer->config->run.steps);
     return VLMOE_OK;
 }
 
@@ -283,44 +190,138 @@ done:
     vlm_free(ending);
 }
 
-static int train(const vlmoe_config *config, const options *o)
+/* A run, as the rank of this process sees it that speaks: the only one, or rank 0. */
+typedef struct job {
+    const vlmoe_config *config;
+    const options *o;
+    vlm_screen screen;
+    vlm_profile *profile;
+    vlm_run_end end;
+    bool speaks, has_run;
+} job;
+
+static vlmoe_status compare_beginnings(vlm_seat *seat, const vlmoe_trainer *trainer,
+                                       vlmoe_error *error)
 {
-    screen s = {.is_terminal = isatty(STDOUT_FILENO), .config = config, .begin = vlm_now()};
+    vlm_text facts = {0};
+    if (!seat) return VLMOE_OK;
+    vlm_facts_put(&facts, "the step of the checkpoint that was found", "%lld",
+                  (long long)trainer->step);
+    vlmoe_status st = vlm_facts_compare(seat, "where ranks go on from", &facts, error);
+    vlm_text_free(&facts);
+    return st;
+}
+
+static void show_held(const vlmoe_trainer *trainer)
+{
+    vlm_plan held = {0};
+    vlm_plan_held(trainer, &held);
+    vlm_cli_show_memory(trainer->seat ? "memory held at most by rank 0" : "memory held at most",
+                        &held, trainer->config);
+    vlm_cli_show_peak();
+}
+
+static vlmoe_status run_rank(job *j, bool is_first, vlm_rank_log *log, vlmoe_trainer **trainer,
+                             vlmoe_error *error)
+{
     vlmoe_trainer_params params = VLMOE_TRAINER_PARAMS;
-    vlm_run_hooks hooks = {should_stop, show, show_saved, &s, NULL};
-    vlmoe_trainer *trainer = NULL;
-    vlmoe_error error = {VLMOE_OK, ""};
+    vlm_run_hooks hooks = {.should_stop = should_stop};
+    params.log_fn = vlm_rank_log_line;
+    params.log_user = log;
+    if (is_first) VLM_TRY(open_profile(j->config, j->o, &j->profile, error));
+    if (is_first)
+        hooks =
+            (vlm_run_hooks){should_stop, vlm_screen_show, vlm_screen_saved, &j->screen, j->profile};
+    VLM_TRY(vlm_trainer_create(j->config, &params, log->seat, trainer, error));
+    vlmoe_status st = begin_or_resume(*trainer, j->o, error);
+    VLM_TRY(vlm_ranks_agree(log->seat, "resuming", st, error));
+    VLM_TRY(compare_beginnings(log->seat, *trainer, error));
+    if (is_first) {
+        j->screen.first_step = (*trainer)->step;
+        j->has_run = true;
+    }
+    if (is_first || log->seat->n_here == 1) catch_signals();
     vlm_run_end end = VLM_RUN_COMPLETE;
-    bool has_run = false;
-    params.log_fn = log_line;
-    params.log_user = &s;
-    vlmoe_status st = open_profile(config, o, &hooks.profile, &error);
-    if (!st) st = vlmoe_trainer_create(config, &params, &trainer, &error);
-    if (!st) st = begin_or_resume(trainer, o, &error);
-    if (!st) {
-        s.first_step = trainer->step;
-        catch_signals();
-        has_run = true;
-        st = vlm_run(trainer, &hooks, o->dump, &end, &error);
+    VLM_TRY(vlm_run(*trainer, &hooks, j->o->dump, &end, error));
+    if (is_first) j->end = end;
+    if (is_first && j->o->shows_memory) {
+        vlm_screen_end_line(&j->screen);
+        show_held(*trainer);
     }
-    end_line(&s);
-    vlm_text_free(&s.line);
-    if (!st && o->shows_memory) {
-        vlm_plan held = {0};
-        vlm_plan_held(trainer, &held);
-        vlm_cli_show_memory("memory held at most", &held, trainer->config);
-        vlm_cli_show_peak();
-    }
-    show_profile(o, config, hooks.profile);
-    vlm_profile_destroy(hooks.profile);
+    return VLMOE_OK;
+}
+
+static vlmoe_status train_rank(void *arg, vlm_seat *seat, vlmoe_error *error)
+{
+    job *j = arg;
+    const bool is_first = !seat || !seat->rank;
+    vlmoe_trainer *trainer = NULL;
+    vlm_rank_log log = {.seat = seat, .screen = is_first ? &j->screen : NULL};
+    if (is_first) j->speaks = true;
+    vlmoe_status st = run_rank(j, is_first, &log, &trainer, error);
+    if (st) vlm_rank_log_write(&log, j->config, trainer, error);
     vlmoe_trainer_destroy(trainer);
-    if (has_run) write_report(config, st, end, &error);
-    if (st)
-        return error.status == VLMOE_E_STATE ? (vlm_cli_report("vlmoe-train", &error), CLI_USAGE)
-                                             : vlm_cli_report("vlmoe-train", &error);
-    if (end == VLM_RUN_STOPPED)
+    vlm_rank_log_free(&log);
+    return st;
+}
+
+typedef struct dry_job {
+    const vlmoe_config *config;
+    const vlm_launch *launch;
+    int code;
+} dry_job;
+
+/* Ranks are alike: one of them speaks. */
+static vlmoe_status dry_run_rank(void *arg, vlm_seat *seat, vlmoe_error *error)
+{
+    dry_job *dry = arg;
+    (void)error;
+    dry->code = CLI_OK;
+    if (!seat || !seat->rank) dry->code = vlm_cli_dry_run("vlmoe-train", dry->config, dry->launch);
+    return VLMOE_OK;
+}
+
+static int dry_run(const vlmoe_config *config, vlm_launch *launch)
+{
+    dry_job dry = {config, launch, CLI_OTHER};
+    vlmoe_error error = {VLMOE_OK, ""};
+    if (!launch->is_mpi) dry_run_rank(&dry, NULL, &error);
+    else if (vlm_launch_run(launch, config, dry_run_rank, &dry, &error))
+        return launch->speaks ? vlm_cli_report("vlmoe-train", &error)
+                              : vlm_cli_exit_code(error.status);
+    return dry.code;
+}
+
+static int train(const vlmoe_config *config, const options *o, vlm_launch *launch)
+{
+    job j = {.config = config, .o = o, .end = VLM_RUN_COMPLETE};
+    vlmoe_error error = {VLMOE_OK, ""};
+    /* mpirun gives its processes a terminal of its own, whatever its output goes to */
+    j.screen = (vlm_screen){.is_terminal = !launch->is_mpi && isatty(STDOUT_FILENO),
+                            .config = config,
+                            .begin = vlm_now()};
+    if (launch->size != 1 && o->dump)
+        return vlm_cli_usage("vlmoe-train", "--dump-step is for one rank; the numbers are the "
+                                            "same there");
+    vlmoe_status st = vlm_launch_run(launch, config, train_rank, &j, &error);
+    vlm_screen_end_line(&j.screen);
+    vlm_text_free(&j.screen.line);
+    show_profile(o, config, j.profile);
+    vlm_profile_destroy(j.profile);
+    if (j.has_run) write_report(config, st, j.end, &error);
+    if (st && launch->speaks) vlm_cli_report("vlmoe-train", &error);
+    if (st) return st == VLMOE_E_STATE ? CLI_USAGE : vlm_cli_exit_code(st);
+    if (j.end == VLM_RUN_STOPPED && j.speaks)
         printf("stopped on signal %d; go on with --resume\n", (int)stop_requested);
-    return vlm_cli_finish("vlmoe-train", end == VLM_RUN_STOPPED ? CLI_STOPPED : CLI_OK);
+    return vlm_cli_finish("vlmoe-train", j.end == VLM_RUN_STOPPED ? CLI_STOPPED : CLI_OK);
+}
+
+static int on_ranks(const vlmoe_config *config, const options *o)
+{
+    vlm_launch launch;
+    vlmoe_error error = {VLMOE_OK, ""};
+    if (vlm_launch_plan(config, &launch, &error)) return vlm_cli_report("vlmoe-train", &error);
+    return o->dry_run ? dry_run(config, &launch) : train(config, o, &launch);
 }
 
 enum {
@@ -474,10 +475,9 @@ int main(int argc, char **argv)
             return vlm_cli_usage("vlmoe-train", "--force %s: there is no such key", o.force[i]);
         }
     int code = o.print_config ? print_config(config)
-               : o.dry_run    ? vlm_cli_dry_run("vlmoe-train", config)
                : o.calibrate  ? vlm_cli_calibrate("vlmoe-train", config, o.calibrate)
                : o.plans      ? vlm_cli_plan_show("vlmoe-train", config, &o.plan)
-                              : train(config, &o);
+                              : on_ranks(config, &o);
     vlmoe_config_destroy(config);
     return code;
 }

@@ -20,15 +20,19 @@ static vlmoe_status write_text(const char *folder, const char *name, const vlm_t
     return st;
 }
 
+/* Collective, and a failure is one on all ranks. */
 static vlmoe_status write_state_files(vlmoe_trainer *t, const char *folder, vlmoe_error *error)
 {
     char *model_path = vlm_path_join(folder, "model.safetensors"),
          *optimiser_path = vlm_path_join(folder, "optimiser.safetensors");
-    vlmoe_status st = model_path && optimiser_path
-                          ? VLMOE_OK
-                          : vlm_fail(error, VLMOE_E_NOMEM, "out of memory for a checkpoint");
-    if (!st) st = vlm_state_write(t->ctx, VLM_STATE_VALUES, model_path, error);
-    if (!st) st = vlm_state_write(t->ctx, VLM_STATE_MOMENTS, optimiser_path, error);
+    vlmoe_status st = VLMOE_OK;
+    if (!model_path || !optimiser_path) {
+        st = vlm_fail(error, VLMOE_E_NOMEM, "out of memory for a checkpoint");
+    } else {
+        st = vlm_state_write(t->ctx, VLM_STATE_VALUES, model_path, error);
+        if (!st) st = vlm_state_write(t->ctx, VLM_STATE_MOMENTS, optimiser_path, error);
+        if (st && t->seat) t->seat->fails_alike = true;
+    }
     vlm_free(model_path);
     vlm_free(optimiser_path);
     return st;
@@ -96,29 +100,60 @@ static vlmoe_status write_state(vlmoe_trainer *t, const char *folder, vlmoe_erro
     return st;
 }
 
-vlmoe_status vlm_checkpoint_save(vlmoe_trainer *t, const char *dir, vlmoe_error *error)
+/* Rank 0 makes the folder, all learn its name. */
+static vlmoe_status begin(vlmoe_trainer *t, const char *dir, vlm_ckpt_writer **writer,
+                          char **folder, vlmoe_error *error)
 {
     char name[VLM_CKPT_NAME];
-    vlm_ckpt_writer *writer = NULL;
+    const bool is_first = !t->seat || !t->seat->rank;
+    vlmoe_status st = vlm_ctx_moments(t->ctx);
+    if (st) vlm_fail(error, st, "%s", vlmoe_context_error(t->ctx));
+    vlm_ckpt_step_name(t->step, name);
+    if (!st && is_first) st = vlm_ckpt_begin(dir, name, writer, error);
+    VLM_TRY(vlm_ranks_agree(t->seat, "beginning of a checkpoint", st, error));
+    const char *path = is_first ? vlm_ckpt_folder(*writer) : "";
+    if (t->seat)
+        return vlm_comm_share_blocks(t->seat->world, "folder of a checkpoint", path,
+                                     is_first ? strlen(path) + 1 : 0, folder, t->result_at, error);
+    *folder = vlm_strdup(path);
+    return *folder ? VLMOE_OK : vlm_fail(error, VLMOE_E_NOMEM, "out of memory for a checkpoint");
+}
+
+static vlmoe_status write_rest(vlmoe_trainer *t, const char *folder, vlmoe_error *error)
+{
+    VLM_TRY(write_codebook(t, folder, error));
+    VLM_TRY(copy_text_model(t, folder, error));
+    return write_state(t, folder, error);
+}
+
+static vlmoe_status prune(const vlmoe_trainer *t, const char *dir, vlmoe_error *error)
+{
     vlm_ckpt_best best = {0};
     bool has_best = false;
-    vlmoe_status st = vlm_ctx_moments(t->ctx);
-    if (st) return vlm_fail(error, st, "%s", vlmoe_context_error(t->ctx));
-    vlm_ckpt_step_name(t->step, name);
-    VLM_TRY(vlm_ckpt_begin(dir, name, &writer, error));
-    const char *folder = vlm_ckpt_folder(writer);
-    st = write_state_files(t, folder, error);
-    if (!st) st = write_codebook(t, folder, error);
-    if (!st) st = copy_text_model(t, folder, error);
-    if (!st) st = write_state(t, folder, error);
+    VLM_TRY(vlm_ckpt_get_best(dir, &best, &has_best, error));
+    return vlm_ckpt_prune(dir, (int)t->config->run.keep_last, has_best ? best.checkpoint : NULL,
+                          error);
+}
+
+vlmoe_status vlm_checkpoint_save(vlmoe_trainer *t, const char *dir, vlmoe_error *error)
+{
+    vlm_ckpt_writer *writer = NULL;
+    char *folder = NULL;
+    const bool is_first = !t->seat || !t->seat->rank;
+    vlmoe_status st = begin(t, dir, &writer, &folder, error);
+    if (!st) st = write_state_files(t, folder, error);
+    if (!st) {
+        if (is_first) st = write_rest(t, folder, error);
+        st = vlm_ranks_agree(t->seat, "files of a checkpoint", st, error);
+    }
+    vlm_free(folder);
     if (st) {
         vlm_ckpt_abandon(writer);
         return st;
     }
-    VLM_TRY(vlm_ckpt_commit(writer, error));
-    VLM_TRY(vlm_ckpt_get_best(dir, &best, &has_best, error));
-    return vlm_ckpt_prune(dir, (int)t->config->run.keep_last, has_best ? best.checkpoint : NULL,
-                          error);
+    st = vlm_ckpt_commit_on(t->seat ? t->seat->world : NULL, writer, error);
+    if (!st && is_first) st = prune(t, dir, error);
+    return vlm_ranks_agree(t->seat, "end of a checkpoint", st, error);
 }
 
 /* ---- reading ---- */

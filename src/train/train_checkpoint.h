@@ -22,7 +22,8 @@ typedef struct vlm_checkpoint {
 vlmoe_status vlm_checkpoint_open(const char *path, vlm_checkpoint *out, vlmoe_error *error);
 void vlm_checkpoint_close(vlm_checkpoint *checkpoint);
 
-/* DIR/step-XXXXXXXX; older ones are pruned (keep_last of the config, and the best). */
+/* DIR/step-XXXXXXXX; older ones are pruned (keep_last of the config, and the best). Collective: what is not parameters and moments is
+ * written by rank 0; a failure on any rank leaves no folder and is one on all. */
 vlmoe_status vlm_checkpoint_save(vlmoe_trainer *trainer, const char *dir, vlmoe_error *error);
 /* Parameters (of names that begin with name_prefix; "" = all) and code book. */
 vlmoe_status vlm_checkpoint_load_model(const vlm_checkpoint *checkpoint, vlmoe_context *ctx, vlm_tokeniser *tokeniser, const char *name_prefix, vlmoe_error *error);

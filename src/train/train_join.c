@@ -56,6 +56,8 @@ vlmoe_status vlm_trainer_join(vlmoe_trainer *t, const char *target)
     if (!st) st = vlm_facts_compare(t->seat, "what ranks start from", &facts, &t->error);
     vlm_text_free(&facts);
     if (st) return st;
+    vlm_logf(&t->log, VLMOE_LOG_INFO, "ranks", "%d ranks, %s", t->seat->size,
+             t->seat->n_here > 1 ? "threads of this process" : "a process each");
     vlm_comm_use_device(t->seat->world, t->ctx->backend, t->ctx->device);
     VLM_TRY(vlm_ranks_open(t->seat->world, c->run.groups, n, counts, &t->ranks, &t->error));
     st = vlm_ctx_join(t->ctx, &t->ranks);

@@ -10,6 +10,16 @@ static const char *const free_keys[] = {"run.threads",   "run.ranks",  "run.dead
                                         "data.prefetch", "data.cache", "data.cache_mib"};
 enum { MAX_NAMED = 3, MAX_SHOWN = 120 };
 
+vlmoe_config vlm_seat_config(const vlm_seat *seat, const vlmoe_config *config)
+{
+    vlmoe_config c = *config;
+    if (!seat) return c;
+    if (seat->n_threads) c.run.threads = seat->n_threads;
+    c.data.cache_mib /= seat->n_here;
+    if (c.run.memory_mib) c.run.memory_mib = VLM_MAX(c.run.memory_mib / seat->n_here, 1);
+    return c;
+}
+
 void vlm_facts_put(vlm_text *facts, const char *name, const char *format, ...)
 {
     char value[256];
@@ -154,18 +164,8 @@ vlmoe_status vlm_facts_compare(vlm_seat *seat, const char *what, const vlm_text 
 vlmoe_status vlm_ranks_agree(vlm_seat *seat, const char *what, vlmoe_status status,
                              vlmoe_error *error)
 {
-    if (!seat || status == VLMOE_E_COMM || status == VLMOE_E_TIMEOUT) return status;
-    vlmoe_error mine = *error, *all = vlm_alloc_array((size_t)seat->size, sizeof *all);
-    if (!all) return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for %s", what);
-    mine.status = status;
-    vlmoe_status st = vlm_comm_share(seat->world, what, &mine, sizeof mine, all, error);
-    for (int p = 0; p < seat->size && !st; p++) {
-        if (!all[p].status) continue;
-        *error = (vlmoe_error){VLMOE_OK, ""};
-        st = vlm_fail(error, all[p].status, "rank %d: %.*s", p, (int)sizeof mine.text - 16,
-                      all[p].text);
-        seat->fails_alike = true;
-    }
-    vlm_free(all);
+    if (!seat) return status;
+    vlmoe_status st = vlm_comm_agree(seat->world, what, status, error);
+    seat->fails_alike = st && st != VLMOE_E_COMM && st != VLMOE_E_TIMEOUT;
     return st;
 }

@@ -11,9 +11,13 @@ typedef struct vlm_seat {
     vlm_comm *world; /* borrowed */
     int rank, size;
     int n_threads;   /* CPU workers of this rank; 0 = run.threads */
-    int n_here;      /* ranks of this process: they share data.cache_mib */
+    int n_here;      /* ranks of this process: they share its memory */
     bool fails_alike; /* the failure that ends this run is known to all ranks, with the same text */
 } vlm_seat;
+
+/* config with this rank's share of the process's threads and memory (run.threads, run.memory_mib, data.cache_mib); lists and texts stay
+ * config's. seat NULL: config. */
+vlmoe_config vlm_seat_config(const vlm_seat *seat, const vlmoe_config *config);
 
 /* Facts of this rank, "name<tab>value" lines with the same names in the same order on every rank. Collective.
  * Errors: ARG, on every rank alike, with what differs, its values and whose they are; those of vlm_comm. */
@@ -22,7 +26,7 @@ vlmoe_status vlm_facts_compare(vlm_seat *seat, const char *what, const vlm_text 
 /* Version of the library, and every key but those that each rank may choose for itself. */
 void vlm_facts_put_config(vlm_text *facts, const vlmoe_config *config);
 
-/* Collective: when status is a failure on any rank, the first such rank's becomes everybody's: "rank 2: TEXT". seat NULL: status. */
+/* vlm_comm_agree, and the failure is noted as one that all know. seat NULL: status. */
 vlmoe_status vlm_ranks_agree(vlm_seat *seat, const char *what, vlmoe_status status, vlmoe_error *error);
 
 /* "rank 3" or "ranks 0-2, 5": those of [size] that are set. */

@@ -67,17 +67,16 @@ static vlmoe_status open_context(vlmoe_trainer *t, const char *device, int64_t n
 {
     vlmoe_context_params params = VLMOE_CONTEXT_PARAMS;
     vlm_plan plan = {0};
+    const vlmoe_config share = vlm_seat_config(t->seat, t->config);
     params.device = device;
-    bool has_own = t->seat && t->seat->n_threads;
-    params.n_threads = has_own ? t->seat->n_threads : (int)t->config->run.threads;
+    params.n_threads = (int)share.run.threads;
     params.seed = (uint64_t)t->config->run.seed;
     params.compute = strcmp(t->config->run.dtype, "bf16") ? VLMOE_F32 : VLMOE_BF16;
     params.log_fn = t->log.fn;
     params.log_user = t->log.user;
     params.step_bytes = (size_t)1 << 60;
     if (!t->is_meta) {
-        VLM_TRY(
-            vlm_plan_of_rank(t->config, n_words, t->seat ? t->seat->size : 1, &plan, &t->error));
+        VLM_TRY(vlm_plan_of_rank(&share, n_words, t->seat ? t->seat->size : 1, &plan, &t->error));
         /* Address space: groups of other lengths may lie less well, and sanitizer builds have gaps. */
         params.step_bytes = plan.step_bytes + plan.step_bytes / 4 + ((size_t)1 << 20);
         if (t->config->run.memory_mib) {
@@ -119,8 +118,7 @@ static vlmoe_status build_model(vlmoe_trainer *t, int64_t n_words)
 static vlmoe_status open_source(vlmoe_trainer *t, vlm_source_mode mode, vlm_source **out)
 {
     const vlm_seat *seat = t->seat;
-    vlmoe_config c = *t->config; /* lists and texts stay the trainer's */
-    if (seat) c.data.cache_mib /= seat->n_here;
+    const vlmoe_config c = vlm_seat_config(seat, t->config);
     VLM_TRY(vlm_source_open(&c, mode, t->spm, &t->log, out, &t->error));
     return seat ? vlm_source_share(*out, seat->rank, seat->size, &t->error) : VLMOE_OK;
 }
@@ -159,12 +157,13 @@ static vlmoe_status open_all(vlmoe_trainer *t, const char *device)
     vlmoe_status st = open_own(t, device, &target, &n_words);
     st = vlm_ranks_agree(t->seat, "opening of data and device", st, &t->error);
     if (!st && t->seat) st = vlm_trainer_join(t, target.path);
+    bool has_joined = !st;
     if (!st) st = build_model(t, n_words);
     if (!st && target.files)
         st =
             vlm_checkpoint_load_model(&target, t->ctx, t->tokeniser, "image_tokeniser.", &t->error);
     vlm_checkpoint_close(&target);
-    return st;
+    return has_joined ? vlm_ranks_agree(t->seat, "building of the model", st, &t->error) : st;
 }
 
 static vlmoe_status read_config(vlmoe_trainer *t, const vlmoe_config *config)
