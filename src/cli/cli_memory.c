@@ -33,6 +33,22 @@ void vlm_cli_show_memory(const char *title, const vlm_plan *plan, const vlmoe_co
                (long long)plan->recompute_blocks, (long long)config->model.layers);
 }
 
+void vlm_cli_show_traffic(const vlmoe_trainer *trainer, const vlm_plan *plan, int64_t steps)
+{
+    static const char *const names[VLM_COMM_N_PURPOSES] = {"other", "rows", "gradients", "values"};
+    if (!trainer->seat) return;
+    const vlm_comm_counts counts = vlm_ranks_counted(&trainer->ranks);
+    int64_t turns = steps * trainer->config->run.groups / trainer->ranks.size;
+    printf("traffic of rank 0 in %lld steps: %lld calls, waited for other ranks %.3f s\n",
+           (long long)steps, (long long)counts.calls, counts.wait_seconds);
+    for (int i = 0; i < VLM_COMM_N_PURPOSES; i++)
+        printf("  sent: %-10s %18llu bytes\n", names[i], (unsigned long long)counts.sent_for[i]);
+    printf("  planned: %-10s %15lld bytes\n", "gradients",
+           (long long)turns * (long long)plan->gradients_sent);
+    printf("  planned: %-10s %15lld bytes\n", "values",
+           (long long)steps * (long long)plan->values_sent);
+}
+
 vlmoe_status vlm_cli_words_of(const vlmoe_config *config, int64_t *out, vlmoe_error *error)
 {
     vlm_spm *spm = NULL;

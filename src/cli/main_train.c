@@ -29,7 +29,9 @@ static const char usage[] =
     "(repeatable)\n"
     "  --dry-run         print parameters, memory and work of the config; nothing is read or "
     "written\n"
-    "  --memory          at the end, print what was held at most, as --dry-run plans it\n"
+    "  --memory          at the end, print what was held at most, as --dry-run plans it, and what "
+    "was "
+    "sent\n"
     "  --plan            print memory, traffic and time on several ranks; nothing is read or "
     "written\n"
     "    --ranks N[,M..] how many [1]\n"
@@ -212,13 +214,14 @@ static vlmoe_status compare_beginnings(vlm_seat *seat, const vlmoe_trainer *trai
     return st;
 }
 
-static void show_held(const vlmoe_trainer *trainer)
+static void show_held(const vlmoe_trainer *trainer, int64_t steps)
 {
     vlm_plan held = {0};
     vlm_plan_held(trainer, &held);
     vlm_cli_show_memory(trainer->seat ? "memory held at most by rank 0" : "memory held at most",
                         &held, trainer->config);
     vlm_cli_show_peak();
+    vlm_cli_show_traffic(trainer, &held, steps);
 }
 
 static vlmoe_status run_rank(job *j, bool is_first, vlm_rank_log *log, vlmoe_trainer **trainer,
@@ -246,7 +249,7 @@ static vlmoe_status run_rank(job *j, bool is_first, vlm_rank_log *log, vlmoe_tra
     if (is_first) j->end = end;
     if (is_first && j->o->shows_memory) {
         vlm_screen_end_line(&j->screen);
-        show_held(*trainer);
+        show_held(*trainer, (*trainer)->step - j->screen.first_step);
     }
     return VLMOE_OK;
 }
