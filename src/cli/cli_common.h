@@ -14,6 +14,7 @@ enum {
     CLI_NUMERIC = 6, /* a loss or gradient is not finite          */
     CLI_COMM = 7,    /* a collective failed or timed out          */
     CLI_OTHER = 8,   /* any other failure                         */
+    CLI_DIFFERS = 9, /* what was to be equal is not               */
     CLI_STOPPED = 10 /* asked to stop: state was saved, not done  */
 };
 

@@ -14,6 +14,7 @@
 #include "cli_rank_log.h"
 #include "cli_report.h"
 #include "cli_screen.h"
+#include "cli_verify.h"
 #include "train_checkpoint.h"
 #include "train_launch.h"
 #include "train_plan.h"
@@ -38,6 +39,10 @@ static const char usage[] =
     "    --machine FILE  on this machine [the present one, measured now]; configs/machines/\n"
     "    --skew X        rows of the busiest rank over the mean [1]\n"
     "  --calibrate FILE  measure the present machine with this config's widths, for --machine\n"
+    "  --verify[=STEPS]  a few steps [3] on this run's ranks and on one rank alone, nothing is "
+    "written:\n"
+    "                    says that they are equal, or what differs first; with --resume from the "
+    "checkpoint\n"
     "  --print-config    print the resolved config and stop\n"
     "  --dump-step FILE  write the next step's inputs, choices, losses and gradients as "
     "safetensors\n"
@@ -58,13 +63,15 @@ static const char usage[] =
     "run.out/rank-NN.log.\n"
     "Exit codes: 0 complete, 2 arguments or config, 3 bad input file, 4 file system, 5 memory, 6 "
     "not\n"
-    "finite, 7 another rank failed or did not answer, 8 anything else, 10 saved and stopped.\n";
+    "finite, 7 another rank failed or did not answer, 8 anything else, 9 --verify found a\n"
+    "difference, 10 saved and stopped.\n";
 
 enum { MAX_ARGS = 256 };
 typedef struct options {
     const char *config, *dump;
     const char *trace;                   /* of the profile; NULL = run.out/trace.json */
     int64_t profile_first, profile_last; /* 0 = as vlm_profile_create chooses */
+    int64_t verify_steps;                /* 0 = not asked for */
     bool resume, dry_run, print_config, profile, shows_memory, plans;
     vlm_cli_plan plan;
     const char *calibrate;
@@ -319,11 +326,22 @@ static int train(const vlmoe_config *config, const options *o, vlm_launch *launc
     return vlm_cli_finish("vlmoe-train", j.end == VLM_RUN_STOPPED ? CLI_STOPPED : CLI_OK);
 }
 
+static int verify(const vlmoe_config *config, const options *o, vlm_launch *launch)
+{
+    const bool goes_on = o->resume && has_checkpoint(config->run.out);
+    return vlm_cli_verify("vlmoe-train", config, launch,
+                          &(vlm_cli_verify_options){.steps = o->verify_steps,
+                                                    .from = goes_on ? config->run.out : NULL,
+                                                    .n_force = o->n_force,
+                                                    .force = o->force});
+}
+
 static int on_ranks(const vlmoe_config *config, const options *o)
 {
     vlm_launch launch;
     vlmoe_error error = {VLMOE_OK, ""};
     if (vlm_launch_plan(config, &launch, &error)) return vlm_cli_report("vlmoe-train", &error);
+    if (o->verify_steps && !o->dry_run) return verify(config, o, &launch);
     return o->dry_run ? dry_run(config, &launch) : train(config, o, &launch);
 }
 
@@ -340,6 +358,7 @@ enum {
     OPT_SKEW,
     OPT_CALIBRATE,
     OPT_DUMP,
+    OPT_VERIFY,
     OPT_PROFILE,
     OPT_PROFILE_STEPS,
     OPT_HELP,
@@ -359,6 +378,7 @@ static const struct option long_options[] = {
     {"skew", required_argument, NULL, OPT_SKEW},
     {"calibrate", required_argument, NULL, OPT_CALIBRATE},
     {"dump-step", required_argument, NULL, OPT_DUMP},
+    {"verify", optional_argument, NULL, OPT_VERIFY},
     {"profile", optional_argument, NULL, OPT_PROFILE},
     {"profile-steps", required_argument, NULL, OPT_PROFILE_STEPS},
     {"help", no_argument, NULL, OPT_HELP},
@@ -428,6 +448,12 @@ static int read_option(int code, int argc, char **argv, options *o)
         o->profile = true;
         o->trace = optarg;
         return -1;
+    case OPT_VERIFY:
+        o->verify_steps = 3;
+        return !optarg ||
+                       vlm_cli_int("vlmoe-train", "--verify", optarg, 1, 1000000, &o->verify_steps)
+                   ? -1
+                   : CLI_USAGE;
     case OPT_PROFILE_STEPS:
         return read_steps(optarg, o) ? -1 : CLI_USAGE;
     case OPT_FORCE:
