@@ -2,6 +2,7 @@
  */
 #include <getopt.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,7 +80,8 @@ typedef struct options {
     const char *set[MAX_ARGS], *force[MAX_ARGS];
 } options;
 
-static volatile sig_atomic_t stop_requested;
+static atomic_int
+    stop_requested; /* lock-free, so a handler may write what ranks of any thread read */
 
 static void on_signal(int signal_number)
 {
@@ -182,7 +184,7 @@ static void write_report(const vlmoe_config *config, vlmoe_status st, vlm_run_en
     char *latest = NULL, *out = vlm_cli_page_path(config->run.out);
     char *ending = st ? vlm_format("Failed: %s.", failure->text)
                    : end == VLM_RUN_STOPPED
-                       ? vlm_format("Stopped on signal %d; can be resumed.", (int)stop_requested)
+                       ? vlm_format("Stopped on signal %d; can be resumed.", stop_requested)
                        : NULL;
     if (!config->run.report || (st && st != VLMOE_E_NUMERIC)) goto done;
     if (vlm_ckpt_latest(config->run.out, &latest, NULL)) latest = NULL;
@@ -322,7 +324,8 @@ static int train(const vlmoe_config *config, const options *o, vlm_launch *launc
     if (st && launch->speaks) vlm_cli_report("vlmoe-train", &error);
     if (st) return st == VLMOE_E_STATE ? CLI_USAGE : vlm_cli_exit_code(st);
     if (j.end == VLM_RUN_STOPPED && j.speaks)
-        printf("stopped on signal %d; go on with --resume\n", (int)stop_requested);
+        printf("stopped on signal %d%s; go on with --resume\n", stop_requested,
+               stop_requested ? "" : " (another rank's)");
     return vlm_cli_finish("vlmoe-train", j.end == VLM_RUN_STOPPED ? CLI_STOPPED : CLI_OK);
 }
 
