@@ -31,7 +31,8 @@ static vlmoe_status write_state_files(vlmoe_trainer *t, const char *folder, vlmo
     } else {
         st = vlm_state_write(t->ctx, VLM_STATE_VALUES, model_path, error);
         if (!st) st = vlm_state_write(t->ctx, VLM_STATE_MOMENTS, optimiser_path, error);
-        if (st && t->seat) t->seat->fails_alike = true;
+        const bool is_lost = st == VLMOE_E_COMM || st == VLMOE_E_TIMEOUT; /* each for itself */
+        if (st && t->seat) t->seat->fails_alike = !is_lost;
     }
     vlm_free(model_path);
     vlm_free(optimiser_path);
