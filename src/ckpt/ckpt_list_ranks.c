@@ -19,10 +19,10 @@ static vlmoe_status share_paths(vlm_comm *comm, const vlm_ckpt_list *list, char 
                                              : vlm_fail(error, VLMOE_E_NOMEM,
                                                         "no memory for the files of a checkpoint");
     status = vlm_comm_agree(comm, "files of a checkpoint", status, error);
-    if (!status)
+    if (!status && at) /* a failure here is one of all */
         status = vlm_comm_share_blocks(comm, "files of a checkpoint", text.data, text.bytes, out,
                                        at, error);
-    if (!status) *bytes = at[1]; /* only rank 0 has any */
+    if (!status && at) *bytes = at[1]; /* only rank 0 has any */
     vlm_text_free(&text);
     vlm_free(at);
     return status;
@@ -65,7 +65,7 @@ static vlmoe_status measure_list(vlm_comm *comm, const char *paths, size_t bytes
         all ? VLMOE_OK : vlm_fail(error, VLMOE_E_NOMEM, "no memory for the files of a checkpoint");
     status = vlm_comm_agree(comm, "files of a checkpoint", status, error);
     if (!status) status = measure_all(comm, paths, n, all, error);
-    for (size_t i = 0; i < list->n && !status; i++) {
+    for (size_t i = 0; all && i < list->n && !status; i++) {
         list->files[i].bytes = all[i % size * n + i].bytes;
         list->files[i].hash = all[i % size * n + i].hash;
     }

@@ -152,9 +152,10 @@ static vlmoe_status read_file(const vlm_image_file *file, uint8_t *pixels, vlmoe
     if (is_png(file)) VLM_TRY(vlm_png_palette_read(file->data, file->bytes, &palette, error));
     if (palette.n) return read_indexed(file, &palette, pixels, error);
     VLM_TRY(load(file->data, file->bytes, file, &found, error));
+    /* Its memory is the workspace's while there is one, else the heap's; stb_free knows. */
     flatten(found.pixels, file->width * file->height, found.channels, file->background, pixels);
     stbi_image_free(found.pixels);
-    return VLMOE_OK;
+    return VLMOE_OK; // NOLINT(clang-analyzer-unix.Malloc)
 }
 
 vlmoe_status vlm_stb_read(const vlm_image_file *file, uint8_t *pixels, vlmoe_error *error)

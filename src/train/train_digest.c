@@ -220,9 +220,10 @@ static void put_two(vlm_text *out, double here, double alone)
     vlm_text_put(out, "%s here, %s on one rank", a, b);
 }
 
+/* Zeros of either sign are two numbers here; all that are none are one. */
 static bool is_same(double a, double b)
 {
-    return !memcmp(&a, &b, sizeof a) || (isnan(a) && isnan(b));
+    return (a == b && signbit(a) == signbit(b)) || (isnan(a) && isnan(b));
 }
 
 static void put_number(vlm_text *out, const vlm_digest_number *a, double alone, bool is_only_sum)

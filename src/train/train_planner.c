@@ -14,6 +14,13 @@ typedef struct placing {
     int type;           /* 0 f32, 1 bf16 */
 } placing;
 
+/* Micro-steps of a step. */
+static double turns_of(const vlmoe_config *c, const placing *p)
+{
+    int64_t turns = c->run.groups / p->ranks; /* whole: vlm_ranks_check */
+    return (double)turns;
+}
+
 static double over(double amount, double giga_rate, double share)
 {
     return amount / (giga_rate * 1e9 * share);
@@ -47,7 +54,7 @@ double vlm_rows_bytes(const vlmoe_config *c, double rows, bool is_rerun)
 static vlmoe_status add_rows(const vlmoe_config *c, const vlm_group_work *work, const placing *p,
                              double skew, vlm_forecast *f, vlmoe_error *error)
 {
-    double steps = (double)(c->run.groups / p->ranks), far = 0.0;
+    double steps = turns_of(c, p), far = 0.0;
     for (int i = 0; i < work->n_layers; i++) {
         const vlm_sparse_work *layer = &work->layer[i];
         vlm_expert_layout layout;
@@ -71,7 +78,7 @@ static vlmoe_status add_rows(const vlmoe_config *c, const vlm_group_work *work, 
 static void add_state(const vlmoe_config *c, const vlm_group_work *work, const vlm_plan *plan,
                       const placing *p, vlm_forecast *f)
 {
-    double steps = (double)(c->run.groups / p->ranks), gradients = (double)plan->gradients_sent,
+    double steps = turns_of(c, p), gradients = (double)plan->gradients_sent,
            values = (double)plan->values_sent, state = (double)plan->moment_bytes,
            all = (double)work->trained_moment_bytes;
     f->bytes[VLM_TERM_GRADIENTS] = steps * gradients;
@@ -94,7 +101,7 @@ static void add_compute(const vlmoe_config *c, const vlm_group_work *work, const
     const double rate[VLM_N_WORK] = {m->product_gflops[p->type], m->attention_gflops[p->type],
                                      m->memory_gbytes};
     const int term[VLM_N_WORK] = {VLM_TERM_PRODUCTS, VLM_TERM_ATTENTION, VLM_TERM_MEMORY};
-    double steps = (double)(c->run.groups / p->ranks);
+    double steps = turns_of(c, p);
     for (int k = 0; k < VLM_N_WORK; k++)
         f->seconds[term[k]] += steps * over(work->group.amount[k], rate[k], p->share);
 }
