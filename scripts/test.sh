@@ -69,7 +69,7 @@ build_and_test() { # build_and_test FOLDER CTEST_REGEX CMAKE_OPTIONS...
     if [ -n "$regex" ]; then # a test called folder/name is the target test_folder_name: build no more than is run
         build "$folder" help -- "$@" || return 1
         mapfile -t targets < <(ctest --test-dir "build-test/$folder" -N -R "$regex" |
-            sed -nE 's|^ *Test +#[0-9]+: ([a-z0-9]+)/([A-Za-z0-9_]+)$|test_\1_\2|p')
+            sed -nE -e 's|^ *Test +#[0-9]+: cli/.*$|vlmoe-train\nvlmoe-data|p; t' -e 's|^ *Test +#[0-9]+: ([a-z0-9]+)/([A-Za-z0-9_]+)$|test_\1_\2|p' | sort -u)
         [ ${#targets[@]} -gt 0 ] || { echo "no test matches $regex"; return 1; }
     fi
     build "$folder" "${targets[@]}" -- "$@" || return 1

@@ -304,7 +304,7 @@ static vlmoe_status run_batch(vlmoe_trainer *t, const vlm_words_params *p, batch
     vlmoe_status st = nll && right
                           ? fill_texts(t, p, b)
                           : vlm_fail(&t->error, VLMOE_E_NOMEM, "out of memory for an evaluation");
-    if (!st && p->keep_tokens) keep_texts(b, &r->tokens);
+    if (!st && p->keep_tokens && r->tokens.begin) keep_texts(b, &r->tokens);
     for (int picture = 0; picture < VLM_N_PICTURES && !st; picture++) {
         vlmoe_tape *tape = NULL;
         st = fill_pictures(t, r, picture, b);
