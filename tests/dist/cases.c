@@ -285,15 +285,22 @@ static void many_small_ones(case_rank *r)
     }
 }
 
+double case_deadline(const dist_case *c)
+{
+    static const double LONG = 60;
+    if (!c) return LONG;
+    return c->deadline > 0 ? c->deadline : CASE_DEADLINE;
+}
+
 const dist_case dist_cases[] = {
-    {"sizes_of_all_kinds", sizes_of_all_kinds},
-    {"tickets_in_any_order", tickets_in_any_order},
-    {"send_blocks_overlap", send_blocks_overlap},
-    {"shares", shares},
-    {"broadcasts_and_barrier", broadcasts_and_barrier},
-    {"splits_of_splits", splits_of_splits},
-    {"counts", counts},
-    {"arguments_are_checked", arguments_are_checked},
-    {"many_small_ones", many_small_ones},
+    {"sizes_of_all_kinds", sizes_of_all_kinds, 0},
+    {"tickets_in_any_order", tickets_in_any_order, 0},
+    {"send_blocks_overlap", send_blocks_overlap, 0},
+    {"shares", shares, 0},
+    {"broadcasts_and_barrier", broadcasts_and_barrier, 0},
+    {"splits_of_splits", splits_of_splits, 0},
+    {"counts", counts, 0},
+    {"arguments_are_checked", arguments_are_checked, 0},
+    {"many_small_ones", many_small_ones, 0},
     {0},
 };

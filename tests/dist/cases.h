@@ -14,10 +14,12 @@ typedef struct case_rank {
 typedef struct dist_case {
     const char *name;
     void (*run)(case_rank *r);
+    double deadline; /* of its communicators, seconds; 0: CASE_DEADLINE */
 } dist_case;
 extern const dist_case dist_cases[];    /* in turn on one world; both end with a NULL name */
-extern const dist_case dist_failures[]; /* each on a world of its own of four ranks, which it ends; its deadline is CASE_DEADLINE */
+extern const dist_case dist_failures[]; /* each on a world of its own of four ranks, which it ends */
 #define CASE_DEADLINE 1.0
+double case_deadline(const dist_case *c); /* NULL, all cases in turn: long */
 
 void case_fail(case_rank *r, const char *file, int line, const char *format, ...) __attribute__((format(printf, 4, 5)));
 

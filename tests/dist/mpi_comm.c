@@ -61,7 +61,7 @@ int main(int argc, char **argv)
     }
     const dist_case *alone = argc > 1 ? find(argv[1]) : NULL;
     const bool is_kill = argc > 2 && strcmp(argv[1], "kill") == 0;
-    const double deadline = is_kill ? atof(argv[2]) : alone ? CASE_DEADLINE : 60;
+    const double deadline = is_kill ? atof(argv[2]) : case_deadline(alone);
     if (!alone && !is_kill && (argc < 2 || strcmp(argv[1], "cases") != 0)) return 2;
     signal(SIGTERM, SIG_IGN); /* a launcher sends it to the living when one rank dies */
 

@@ -22,7 +22,7 @@ static void *run_rank(void *arg)
 {
     rank_thread *t = arg;
     case_rank *r = &t->view;
-    const vlm_comm_params params = {.deadline_seconds = t->alone ? CASE_DEADLINE : 60};
+    const vlm_comm_params params = {.deadline_seconds = case_deadline(t->alone)};
     vlmoe_error error = {0};
     if (vlm_comm_threads(t->hub, r->rank, &params, &r->world, &error)) {
         snprintf(r->text, sizeof r->text, "%s", error.text);
