@@ -41,6 +41,7 @@ struct vlmoe_config {
     vlm_cfg_data data;
     vlm_cfg_optim optim;
     vlm_cfg_tokeniser tokeniser;
+    vlm_cfg_task task;
     char *last_get; /* of vlmoe_config_get */
 };
 

@@ -97,9 +97,74 @@ static vlmoe_status check_data(const vlmoe_config *c, vlmoe_error *error)
     return VLMOE_OK;
 }
 
+/* ---- tasks ---- */
+
+static bool is_task(const vlmoe_config *c, const char *names)
+{
+    const size_t n = strlen(c->run.task);
+    const char *at = strstr(names, c->run.task);
+    return at && (at == names || at[-1] == '|') && (at[n] == 0 || at[n] == '|');
+}
+
+/* A key that only some tasks read must not be set in a run of another: it would be passed over. */
+static vlmoe_status check_for(const vlmoe_config *c, double value, const char *key,
+                              const char *tasks, vlmoe_error *error)
+{
+    if (value == 0.0 || is_task(c, tasks)) return VLMOE_OK;
+    return vlm_fail(error, VLMOE_E_ARG, "%s = %g is for run.task %s, and run.task is %s", key,
+                    value, tasks, c->run.task);
+}
+
+/* The stream that a task reads must have samples in a group, and no other stream is read. */
+static vlmoe_status check_task_stream(const vlmoe_config *c, vlmoe_error *error)
+{
+    const vlm_cfg_data *d = &c->data;
+    const bool has_pairs = is_task(c, "vqa|nlvr2|retrieval"), has_images = is_task(c, "classify");
+    const char *stream = has_pairs ? "pairs" : has_images ? "images" : "texts";
+    const int64_t per_group = has_pairs    ? d->pairs_per_group
+                              : has_images ? d->images_per_group
+                                           : d->texts_per_group;
+    if (!is_task(c, "vqa|nlvr2|retrieval|classify|nli") || per_group > 0) return VLMOE_OK;
+    return vlm_fail(error, VLMOE_E_ARG,
+                    "run.task %s reads data.%s, and data.%s_per_group is 0: a group has no sample",
+                    c->run.task, stream, stream);
+}
+
+static vlmoe_status check_negatives(const vlmoe_config *c, const char *key, vlmoe_error *error)
+{
+    const bool spans_step = !strcmp(c->task.negatives, "step");
+    if (c->data.pairs_per_group > 1 || (spans_step && c->run.groups > 1)) return VLMOE_OK;
+    return vlm_fail(error, VLMOE_E_ARG,
+                    "%s tells a pair from others, and data.pairs_per_group = %lld leaves none: "
+                    "take 2 or more%s",
+                    key, (long long)c->data.pairs_per_group,
+                    spans_step ? ", or run.groups of 2 or more" : "");
+}
+
+static vlmoe_status check_task(const vlmoe_config *c, vlmoe_error *error)
+{
+    const vlm_cfg_task *t = &c->task;
+    VLM_TRY(check_task_stream(c, error));
+    VLM_TRY(check_for(c, c->objective.contrastive_weight, "objective.contrastive_weight",
+                      "pretrain", error));
+    VLM_TRY(check_for(c, t->label_smoothing, "task.label_smoothing", "classify|nlvr2|nli", error));
+    VLM_TRY(check_for(c, t->mixup, "task.mixup", "classify", error));
+    VLM_TRY(check_for(c, t->cutmix, "task.cutmix", "classify", error));
+    VLM_TRY(check_for(c, (double)t->embed_width, "task.embed_width", "retrieval|pretrain", error));
+    if (c->objective.contrastive_weight > 0 && c->data.pairs_per_group > 0)
+        VLM_TRY(check_negatives(c, "objective.contrastive_weight", error));
+    if (!is_task(c, "retrieval")) return VLMOE_OK;
+    if (t->contrastive_weight == 0 && t->matching_weight == 0)
+        return vlm_fail(error, VLMOE_E_ARG,
+                        "task.contrastive_weight and task.matching_weight are both 0: retrieval "
+                        "has nothing to learn from");
+    return check_negatives(c, "run.task retrieval", error);
+}
+
 vlmoe_status vlm_config_check(const vlmoe_config *config, vlmoe_error *error)
 {
     VLM_TRY(check_model(config, error));
     VLM_TRY(check_moe(config, error));
-    return check_data(config, error);
+    VLM_TRY(check_data(config, error));
+    return check_task(config, error);
 }

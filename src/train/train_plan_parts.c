@@ -3,6 +3,21 @@
 #include "train_plan.h"
 #include "train_plan_parts.h"
 
+vlmoe_status vlm_plan_check_task(const vlmoe_config *c, vlmoe_error *error)
+{
+    if (strcmp(c->run.task, "pretrain") && strcmp(c->run.task, "image_tokeniser"))
+        return vlm_fail(error, VLMOE_E_UNSUPPORTED,
+                        "run.task %s cannot be trained by this version: it has pretrain and "
+                        "image_tokeniser",
+                        c->run.task);
+    if (c->objective.contrastive_weight > 0)
+        return vlm_fail(error, VLMOE_E_UNSUPPORTED,
+                        "objective.contrastive_weight is %g: this version cannot train with it, "
+                        "set it to 0",
+                        c->objective.contrastive_weight);
+    return VLMOE_OK;
+}
+
 /* Every text at its longest, masks at their highest share. */
 static vlmoe_status largest_group(const vlmoe_config *c, vlm_group *group, vlmoe_error *error)
 {
@@ -63,6 +78,7 @@ vlmoe_status vlm_plan_parts_make(vlmoe_context *ctx, const vlmoe_config *config,
                                  vlm_plan_parts *out, vlmoe_error *error)
 {
     *out = (vlm_plan_parts){0};
+    VLM_TRY(vlm_plan_check_task(config, error));
     VLM_TRY(largest_group(config, &out->group, error));
     int64_t pictures = out->group.n_images + out->group.n_pairs;
     out->codes = vlm_alloc_array((size_t)(pictures * out->group.n_patches) + 1, sizeof *out->codes);

@@ -94,6 +94,57 @@ TEST(config_refuses_with_the_key_the_expectation_and_the_finding)
     expect_refusal("{ \"include\": \"missing.json\" }", "missing.json");
 }
 
+TEST(config_refuses_tasks_that_make_no_sense)
+{
+    expect_refusal("{ \"run\": { \"task\": \"vq\" } }", "nlvr2");
+    expect_refusal("{ \"run\": { \"task\": \"vqa\" }, \"data\": { \"pairs_per_group\": 0 } }",
+                   "data.pairs_per_group is 0");
+    expect_refusal("{ \"run\": { \"task\": \"classify\" }, \"data\": { \"images_per_group\": 0 } }",
+                   "data.images_per_group is 0");
+    expect_refusal("{ \"run\": { \"task\": \"nli\" }, \"data\": { \"texts_per_group\": 0 } }",
+                   "data.texts_per_group is 0");
+    expect_refusal("{ \"run\": { \"task\": \"vqa\" }, \"task\": { \"label_smoothing\": 0.1 } }",
+                   "task.label_smoothing = 0.1 is for run.task classify|nlvr2|nli");
+    expect_refusal("{ \"task\": { \"mixup\": 0.8 } }", "run.task is pretrain");
+    expect_refusal("{ \"run\": { \"task\": \"nli\" }, \"task\": { \"cutmix\": 1 } }",
+                   "task.cutmix = 1");
+    expect_refusal("{ \"run\": { \"task\": \"nli\" }, \"task\": { \"embed_width\": 8 } }",
+                   "task.embed_width = 8");
+    expect_refusal(
+        "{ \"run\": { \"task\": \"vqa\" }, \"objective\": { \"contrastive_weight\": 1 } }",
+        "objective.contrastive_weight = 1 is for run.task pretrain");
+    expect_refusal("{ \"run\": { \"task\": \"retrieval\" }, \"task\": { \"contrastive_weight\": 0, "
+                   "\"matching_weight\": 0 } }",
+                   "both 0");
+    expect_refusal("{ \"run\": { \"task\": \"retrieval\" }, \"data\": { \"pairs_per_group\": 1 } }",
+                   "data.pairs_per_group = 1");
+    expect_refusal("{ \"objective\": { \"contrastive_weight\": 1 }, "
+                   "\"data\": { \"pairs_per_group\": 1 } }",
+                   "objective.contrastive_weight tells");
+}
+
+TEST(config_accepts_tasks_that_make_sense)
+{
+    const char *sets[][2] = {
+        {"run.task=classify", "task.mixup=0.8"},
+        {"run.task=nli", "task.label_smoothing=0.1"},
+        {"run.task=retrieval", "task.embed_width=64"},
+        {"run.task=pretrain", "objective.contrastive_weight=1"},
+        {"run.task=image_tokeniser", "data.pairs_per_group=0"},
+    };
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+        vlmoe_config *config = NULL;
+        vlmoe_error error = {0};
+        CHECK_STATUS_E(vlmoe_config_load(NULL, 2, sets[i], &config, &error), VLMOE_OK, &error);
+        vlmoe_config_destroy(config);
+    }
+    const char *step[] = {"run.task=retrieval", "data.pairs_per_group=1", "task.negatives=step",
+                          "run.groups=2"};
+    vlmoe_config *config = NULL;
+    CHECK_STATUS(vlmoe_config_load(NULL, 4, step, &config, NULL), VLMOE_OK);
+    vlmoe_config_destroy(config);
+}
+
 TEST(config_differences_name_number_keys_only)
 {
     vlmoe_config *a = NULL, *b = NULL;
