@@ -20,6 +20,12 @@ typedef struct vlm_group {
     int32_t *token_target;               /* [n_tokens] hidden word, -1 = not hidden */
     int32_t *text_offset;                /* [n_pairs + n_texts + 1] */
     int64_t *sample;                     /* [n_images + n_pairs + n_texts] global sample numbers, streams A, B, C */
+    /* Labels of a task's n samples; NULL in pretraining. n = n_pairs, or n_images (classify), n_texts (nli, retrieval), n_pairs / 2 (nlvr2:
+     * sample i is pairs 2i and 2i + 1). Sample i has the classes label[j] with label_score[j], j = label_offset[i] .. label_offset[i+1]-1. */
+    int32_t *label_offset;               /* [n + 1] */
+    int32_t *label;                      /* [label_offset[n]] */
+    float *label_score;                  /* [label_offset[n]] */
+    int32_t *concept;                    /* [n] retrieval: equal where captions are equal; image i belongs to text i */
     int64_t n_cut;                       /* texts longer than the limit in this group */
     bool is_repeat;                      /* evaluation on several ranks: there was no group left for this one; its numbers must not count */
 } vlm_group;
