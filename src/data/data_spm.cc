@@ -9,10 +9,10 @@
 #include <vector>
 #include <sentencepiece_processor.h>
 #include <sentencepiece_trainer.h>
-#include <utf8proc.h>
 extern "C" {
 #include "base_file.h"
 #include "base_hash.h"
+#include "base_unicode.h"
 #include "data_spm.h"
 }
 
@@ -51,16 +51,11 @@ namespace
 /* Byte at which text stops being UTF-8, or -1. */
 int64_t utf8_bad_byte(const char *text, size_t bytes)
 {
-    const utf8proc_uint8_t *at = reinterpret_cast<const utf8proc_uint8_t *>(text);
     for (size_t i = 0; i < bytes;) {
-        utf8proc_int32_t code = 0;
-        if (at[i] < 0x80) {
-            i++;
-            continue;
-        }
-        utf8proc_ssize_t n = utf8proc_iterate(at + i, utf8proc_ssize_t(bytes - i), &code);
-        if (n <= 0) return int64_t(i);
-        i += size_t(n);
+        int32_t code = 0;
+        size_t n = vlm_unicode_read(text + i, bytes - i, &code);
+        if (!n) return int64_t(i);
+        i += n;
     }
     return -1;
 }
@@ -71,17 +66,13 @@ int64_t utf8_bad_byte(const char *text, size_t bytes)
  * line is UTF-8. */
 bool is_trainable(const std::string &line)
 {
-    const utf8proc_int32_t UNKNOWN_SIGN = 0x2585;
-    const utf8proc_uint8_t *at = reinterpret_cast<const utf8proc_uint8_t *>(line.data());
+    const int32_t UNKNOWN_SIGN = 0x2585;
     bool has_word = false;
     for (size_t i = 0; i < line.size();) {
-        utf8proc_int32_t code = 0;
-        i += size_t(utf8proc_iterate(at + i, utf8proc_ssize_t(line.size() - i), &code));
+        int32_t code = 0;
+        i += vlm_unicode_read(line.data() + i, line.size() - i, &code);
         if (code == UNKNOWN_SIGN) return false;
-        utf8proc_category_t category = utf8proc_category(code);
-        has_word = has_word ||
-                   (category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_LO) ||
-                   (category >= UTF8PROC_CATEGORY_ND && category <= UTF8PROC_CATEGORY_NO);
+        has_word = has_word || vlm_unicode_is_word(code);
     }
     return has_word;
 }
