@@ -175,13 +175,11 @@ static void place_params(vlmoe_context *ctx)
     }
 }
 
-/* Where parameters begin, and how many elements the totals of those with chains have. */
-static void count_elements(vlmoe_context *ctx)
+static void place_elements(vlmoe_context *ctx, bool trained)
 {
-    ctx->n_elements = ctx->n_totals = 0;
     for (int64_t i = 0; i < ctx->n_params; i++) {
         vlm_param *param = ctx->params[i];
-        if (vlm_spread_of(ctx, param) >= 0) continue;
+        if (param->trained != trained || vlm_spread_of(ctx, param) >= 0) continue;
         param->at = ctx->n_elements;
         param->chain = chain_of(ctx, param);
         ctx->n_elements += vlm_param_padded(param);
@@ -189,19 +187,29 @@ static void count_elements(vlmoe_context *ctx)
     }
 }
 
+/* Where parameters begin, and how many elements the totals of those with chains have. Frozen ones come last, where the slabs of
+ * gradients and moments have ended. */
+static void count_elements(vlmoe_context *ctx)
+{
+    ctx->n_elements = ctx->n_totals = 0;
+    place_elements(ctx, true);
+    ctx->n_trained = ctx->n_elements;
+    place_elements(ctx, false);
+}
+
 vlmoe_status vlm_ctx_build(vlmoe_context *ctx)
 {
     if (ctx->built) return VLMOE_OK;
     count_elements(ctx);
     vlmoe_status status = vlm_slab_take(ctx, ctx->n_elements, ctx->wide, &ctx->master, "values");
-    if (!status) status = vlm_slab_take(ctx, ctx->n_elements, ctx->wide, &ctx->grads, "gradients");
+    if (!status) status = vlm_slab_take(ctx, ctx->n_trained, ctx->wide, &ctx->grads, "gradients");
     if (!status && ctx->n_totals)
         status = vlm_slab_take(ctx, ctx->n_totals, ctx->wide, &ctx->totals, "sums of gradients");
     if (!status && ctx->compute != ctx->wide)
         status = vlm_slab_take(ctx, ctx->n_elements, ctx->compute, &ctx->copies, "compute copies");
     if (!status) {
         place_params(ctx);
-        ctx->n_moments = ctx->n_elements;
+        ctx->n_moments = ctx->n_trained;
         status = vlm_spreads_make(ctx);
     }
     if (!status) status = vlm_pieces_make(ctx);

@@ -55,7 +55,7 @@ static vlmoe_status add_whole(vlmoe_context *ctx, vlm_param *param, int64_t e)
         piece.value = vlm_element(param->tensor.data, ctx->wide, at);
         piece.grad = vlm_element(param->total, ctx->wide, at);
         if (has_own_copy) piece.copy = vlm_element(param->copy, ctx->compute, at);
-        piece.moment = param->at + at;
+        if (param->trained) piece.moment = param->at + at;
     }
     return vlm_piece_add(ctx, &piece);
 }
@@ -79,7 +79,7 @@ vlm_state_bytes vlm_ctx_state_bytes(const vlmoe_context *ctx)
     size_t copy = ctx->compute == ctx->wide ? 0 : vlm_dtype_bytes(ctx->compute);
     vlm_state_bytes sum = {.values = n * wide,
                            .copies = n * copy,
-                           .gradients = (n + (size_t)ctx->n_totals) * wide,
+                           .gradients = (size_t)(ctx->n_trained + ctx->n_totals) * wide,
                            .moments =
                                2 * (size_t)ctx->n_moments * vlm_dtype_bytes(ctx->moment_dtype),
                            .buckets = ctx->spreads ? ctx->spreads->arriving_bytes : 0};

@@ -76,12 +76,13 @@ struct vlmoe_context {
     vlm_param **params;      /* [n_params] in order of creation */
     int64_t n_params;
     bool built;              /* slabs exist; no more parameters */
-    int64_t n_elements;      /* of the slabs: every parameter starts at a multiple of 64 elements */
-    void *master, *grads, *copies; /* slabs [n_elements] wide, wide, ct (copies NULL when ct is wide) */
+    int64_t n_elements;      /* of the slabs: every parameter starts at a multiple of 64 elements; */
+    int64_t n_trained;       /* those that are trained come first, and gradients and moments are theirs alone */
+    void *master, *grads, *copies; /* slabs [n_elements] wide, [n_trained] wide, [n_elements] ct (copies NULL when ct is wide) */
     void *totals;            /* slab [n_totals] wide of the totals of parameters with chains; NULL = none has */
     int64_t n_totals;
     vlmoe_dtype moment_dtype; /* wide, or BF16; set before there are moments */
-    int64_t n_moments;       /* elements of each moment: n_elements on one rank */
+    int64_t n_moments;       /* elements of each moment: n_trained on one rank */
     void *moments;           /* [2, n_moments] moment_dtype: m then v; made by the first optimiser step or vlm_ctx_moments */
     int64_t groups, groups_done; /* of a step (0 = unknown: one chain); since vlmoe_grad_zero, on all ranks */
     vlm_piece *pieces;       /* [n_pieces] of all ranks: in registry order, experts by global id, then by first */

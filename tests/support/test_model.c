@@ -174,7 +174,7 @@ vlm_mome *test_tiny_model(vlmoe_context *ctx, const vlmoe_config *config)
 
 void *test_param_grads(vlmoe_context *ctx)
 {
-    size_t bytes = (size_t)ctx->n_elements * vlm_dtype_bytes(ctx->wide);
+    size_t bytes = (size_t)ctx->n_trained * vlm_dtype_bytes(ctx->wide);
     void *copy = malloc(bytes);
     CHECK(copy != NULL);
     CHECK_STATUS_E(ctx->backend->download(ctx->device, copy, ctx->grads, bytes), VLMOE_OK,

@@ -27,6 +27,6 @@ vlmoe_context *test_context(const char *device, vlmoe_dtype compute, int n_threa
 vlmoe_context *test_ref_context(void);                                     /* f64 */
 vlm_mome *test_tiny_model(vlmoe_context *ctx, const vlmoe_config *config); /* initialised */
 void *
-test_param_grads(vlmoe_context *ctx); /* a copy of the gradient slab [n_elements] wide; free() */
+test_param_grads(vlmoe_context *ctx); /* a copy of the gradient slab [n_trained] wide; free() */
 
 #endif
