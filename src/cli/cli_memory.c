@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include "cli_common.h"
+#include "train_task.h"
 
 static void put_bytes(const char *name, size_t bytes)
 {
@@ -52,7 +53,7 @@ void vlm_cli_show_traffic(const vlmoe_trainer *trainer, const vlm_plan *plan, in
 vlmoe_status vlm_cli_words_of(const vlmoe_config *config, int64_t *out, vlmoe_error *error)
 {
     vlm_spm *spm = NULL;
-    *out = config->model.words;
+    *out = vlm_words_without_model(config);
     if (*out || !vlm_needs_words(config)) return VLMOE_OK;
     if (!config->data.text_model[0])
         return vlm_fail(error, VLMOE_E_ARG, "a dry run needs data.text_model or model.words");

@@ -13,8 +13,10 @@ static bool list_has(const vlm_ints *list, int64_t value)
 }
 
 /* What a router of this modality does, but for its routing sets. */
-static void fill_policy(const vlm_cfg_moe *moe, int modality, int64_t block, vlm_moe_layer *layer)
+static void fill_policy(const vlmoe_config *config, int modality, int64_t block,
+                        vlm_moe_layer *layer)
 {
+    const vlm_cfg_moe *moe = &config->moe;
     bool v = modality == VLM_MOD_V;
     const double weight[VLMK_N_LOSSES] = {
         [VLMK_LOSS_IMPORTANCE] = v ? moe->v_importance : moe->t_importance,
@@ -33,7 +35,9 @@ static void fill_policy(const vlm_cfg_moe *moe, int modality, int64_t block, vlm
                            .renorm = VLMK_RENORM_NONE,
                            .noise_std = moe->noise_std,
                            .global_experts = v ? moe->v_global_experts : moe->t_global_experts};
-    memcpy(layer->policy.weight, weight, sizeof weight);
+    /* frozen routers cannot be balanced: the losses would only push their inputs about */
+    const bool balances = !vlm_config_is_tuned(config) || !config->task.freeze_moe;
+    if (balances) memcpy(layer->policy.weight, weight, sizeof weight);
     if (strcmp(moe->renormalise, "before") == 0) layer->policy.renorm = VLMK_RENORM_BEFORE;
     if (strcmp(moe->renormalise, "after") == 0) layer->policy.renorm = VLMK_RENORM_AFTER;
     layer->capacity_factor_eval = moe->capacity_factor_eval;
@@ -45,14 +49,14 @@ static void fill_policy(const vlm_cfg_moe *moe, int modality, int64_t block, vlm
 static void fill_exchange(const vlmoe_config *config, const vlm_mome_block *block,
                           vlm_moe_layer *layer)
 {
-    const vlm_cfg_data *d = &config->data;
+    const vlm_group_counts group = vlm_config_group(config);
     bool v = layer->modality == 'v';
     int64_t grid = config->model.image_size / config->model.patch;
     int64_t per_sample = v ? 1 + grid * grid : config->model.text_len;
     layer->has_slots = strcmp(config->moe.exchange, "slots") == 0;
     layer->receive_factor = config->moe.receive_factor;
-    layer->most_tokens[0] = (v ? d->images_per_group : d->texts_per_group) * per_sample;
-    layer->most_tokens[1] = block->has_vl ? 0 : d->pairs_per_group * per_sample;
+    layer->most_tokens[0] = (v ? group.images : group.texts) * per_sample;
+    layer->most_tokens[1] = block->has_vl ? 0 : vlm_config_most_pairs(config) * per_sample;
 }
 
 /* Output projections of block l (from 1) start smaller by 1/sqrt(2 l), so that the residual
@@ -90,7 +94,7 @@ static void make_block(vlm_builder *b, const vlmoe_config *config, int64_t l, vl
             vlm_ffn_make(b, where, m->width, m->hidden, scale, &block->ffn[i]);
             continue;
         }
-        fill_policy(&config->moe, i, l, &block->moe[i]);
+        fill_policy(config, i, l, &block->moe[i]);
         fill_exchange(config, block, &block->moe[i]);
         vlm_moe_make(b, where, m->width, m->hidden, scale, config->moe.distinct_experts,
                      &block->moe[i]);
@@ -125,7 +129,6 @@ static void make_embeddings(vlm_builder *b, bool tied, vlm_mome *m)
 
 static void make_heads(vlm_builder *b, bool tied, double eps, vlm_mome *m)
 {
-    vlm_norm_make(b, "norm", m->width, eps, &m->norm);
     vlm_linear_make(b, "word_head.dense", m->width, m->width, true, 1.0, &m->word_dense);
     vlm_norm_make(b, "word_head.norm", m->width, eps, &m->word_norm);
     if (tied) {
@@ -191,9 +194,11 @@ vlmoe_status vlm_mome_create(vlmoe_context *ctx, const vlmoe_config *config, int
 
     vlm_builder b = {.ctx = ctx, .std = config->model.init_std, .trained = true};
     m->param_begin = ctx->n_params;
-    make_embeddings(&b, config->model.tied_decoder, m);
+    make_embeddings(&b, config->model.tied_decoder && !vlm_config_is_tuned(config), m);
     for (int64_t l = 0; l < m->layers; l++) make_block(&b, config, l, m);
-    make_heads(&b, config->model.tied_decoder, config->model.norm_eps, m);
+    vlm_norm_make(&b, "norm", m->width, config->model.norm_eps, &m->norm);
+    if (!vlm_config_is_tuned(config))
+        make_heads(&b, config->model.tied_decoder, config->model.norm_eps, m);
     m->param_end = ctx->n_params;
     st = b.status;
     if (st) goto done;
@@ -216,6 +221,9 @@ vlmoe_tensor *vlm_mome_word_logits(vlmoe_tape *tape, const vlm_mome *model, vlmo
 {
     vlmoe_dtype ct = tape->ctx->compute;
     vlm_linear_opts opts = {.act = VLMOE_ACT_GELU, .out_dtype = ct};
+    if (!model->word_dense.weight)
+        return vlm_poison(tape, VLMOE_E_STATE,
+                          "the model was made for a task, so it has no head for words");
     vlm_tape_where(tape, "word_head");
     x = vlmoe_cast(tape, x, ct);
     vlmoe_tensor *dense =

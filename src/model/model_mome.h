@@ -4,13 +4,14 @@
 #ifndef VLM_MODEL_MOME_H
 #define VLM_MODEL_MOME_H
 
-#include "config.h"
+#include "config_task.h"
 #include "nn.h"
 
 typedef struct vlm_mome vlm_mome;
 
 /* Register all parameters (in the order of docs/FORMATS.md). n_words: vocabulary with special
- * pieces. n_codes: image codes, 0 = no image head. Borrows ctx; copies what it needs of config.
+ * pieces. n_codes: image codes, 0 = no image head. A config of a tuned task (config_task.h) makes the encoder alone, and with
+ * task.freeze_moe without balance losses. Borrows ctx; copies what it needs of config.
  * Errors: ARG, SHAPE, NOMEM. */
 vlmoe_status vlm_mome_create(vlmoe_context *ctx, const vlmoe_config *config, int64_t n_words,
                              int64_t n_codes, vlm_mome **out);

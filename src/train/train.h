@@ -45,9 +45,9 @@ struct vlmoe_trainer {
 
 /* As vlmoe_trainer_create; seat: its place among ranks, which outlives it; NULL: there is one. Collective. */
 vlmoe_status vlm_trainer_create(const vlmoe_config *config, const vlmoe_trainer_params *params, vlm_seat *seat, vlmoe_trainer **out, vlmoe_error *error);
-/* Data and context are open, the model is not built: compare with the other ranks and join them. target: checkpoint of the image
- * tokeniser, or NULL.  Errors: ARG (ranks differ, naming in what), those of vlm_comm. */
-vlmoe_status vlm_trainer_join(vlmoe_trainer *trainer, const char *target);
+/* Data and context are open, the model is not built: compare with the other ranks and join them. target, init: checkpoints of the image
+ * tokeniser and of task.init, or NULL.  Errors: ARG (ranks differ, naming in what), those of vlm_comm. */
+vlmoe_status vlm_trainer_join(vlmoe_trainer *trainer, const char *target, const char *init);
 
 /* A model to evaluate or predict with, from a checkpoint folder (or a run's folder: its newest): a trainer without training data and
  * moments. Its config is the checkpoint's with n_set settings on top; val is open when they name held-out sets. */

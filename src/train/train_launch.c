@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <string.h>
 #include "base_team.h"
+#include "config_task.h"
 
 /* ---- what fits ---- */
 
@@ -21,7 +22,7 @@ vlmoe_status vlm_launch_check(const vlmoe_config *c, int ranks, vlmoe_error *err
     vlmoe_error why = {VLMOE_OK, ""};
     vlmoe_status st = vlm_ranks_check(c->run.groups, ranks, &why);
     if (st) return vlm_fail(error, st, "run.ranks and run.groups: %.400s", why.text);
-    if (strcmp(c->run.task, "pretrain")) return VLMOE_OK;
+    if (!vlm_config_has_encoder(c)) return VLMOE_OK;
     if (c->moe.v_layers.n)
         VLM_TRY(check_experts(c, "moe.v_experts", c->moe.v_experts, ranks, error));
     if (c->moe.t_layers.n)

@@ -2,6 +2,7 @@
 #include <string.h>
 #include "train_checkpoint.h"
 #include "train_plan.h"
+#include "train_task.h"
 
 static vlmoe_status open_text_model(vlmoe_trainer *m, const vlm_checkpoint *c)
 {
@@ -17,10 +18,10 @@ static vlmoe_status build(vlmoe_trainer *m, const vlm_checkpoint *c)
     const vlmoe_config *config = m->config;
     bool needs_codes = vlm_needs_codes(config);
     vlmoe_status st;
-    if (strcmp(c->state.task, "pretrain")) {
+    if (!vlm_config_has_encoder(config)) {
         st = vlm_tokeniser_create(m->ctx, config, true, &m->tokeniser);
     } else {
-        int64_t n_words = m->spm ? vlm_spm_special(m->spm).n : config->model.words;
+        int64_t n_words = m->spm ? vlm_spm_special(m->spm).n : vlm_words_without_model(config);
         st = vlm_mome_create(m->ctx, config, n_words, needs_codes ? config->tokeniser.codes : 0,
                              &m->model);
         if (!st && needs_codes) st = vlm_tokeniser_create(m->ctx, config, false, &m->tokeniser);

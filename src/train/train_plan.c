@@ -5,36 +5,17 @@
 #include "train_plan.h"
 #include "train_plan_parts.h"
 
-static bool is_pretrain(const vlmoe_config *c)
-{
-    return !strcmp(c->run.task, "pretrain");
-}
-
-bool vlm_uses_images(const vlmoe_config *c)
-{
-    return c->data.images_per_group > 0 && (!is_pretrain(c) || c->objective.image_weight > 0);
-}
-
-bool vlm_uses_texts(const vlmoe_config *c)
-{
-    return is_pretrain(c) && c->data.texts_per_group > 0 && c->objective.text_weight > 0;
-}
-
-bool vlm_uses_pairs(const vlmoe_config *c)
-{
-    return is_pretrain(c) && c->data.pairs_per_group > 0 &&
-           (c->objective.pair_text_weight > 0 || c->objective.pair_image_weight > 0);
-}
-
 bool vlm_needs_words(const vlmoe_config *c)
 {
-    return vlm_uses_texts(c) || vlm_uses_pairs(c);
+    const vlm_group_counts group = vlm_config_group(c);
+    return vlm_config_has_encoder(c) && (group.texts > 0 || group.pairs > 0);
 }
 
 bool vlm_needs_codes(const vlmoe_config *c)
 {
-    return is_pretrain(c) &&
-           (vlm_uses_images(c) || (vlm_uses_pairs(c) && c->objective.pair_image_weight > 0));
+    const vlm_group_counts group = vlm_config_group(c);
+    return vlm_config_has_encoder(c) && !vlm_config_is_tuned(c) &&
+           (group.images > 0 || (group.pairs > 0 && c->objective.pair_image_weight > 0));
 }
 
 enum { MOST_RECORDED = 16 }; /* groups */
@@ -123,12 +104,10 @@ static void read_sizes(const vlmoe_context *ctx, const vlmoe_config *c, vlm_plan
 static size_t ring_bytes(const vlmoe_config *c)
 {
     const int64_t grid = c->model.image_size / c->model.patch;
-    const int64_t images = vlm_uses_images(c) ? c->data.images_per_group : 0,
-                  texts = vlm_uses_texts(c) ? c->data.texts_per_group : 0,
-                  pairs = vlm_uses_pairs(c) ? c->data.pairs_per_group : 0;
-    const vlm_group_shape shape = {.n_pictures = images + pairs,
-                                   .n_texts = texts + pairs,
-                                   .n_samples = images + texts + pairs,
+    const vlm_group_counts n = vlm_config_group(c);
+    const vlm_group_shape shape = {.n_pictures = n.images + n.pairs,
+                                   .n_texts = n.texts + n.pairs,
+                                   .n_samples = n.images + n.texts + n.pairs,
                                    .image_size = c->model.image_size,
                                    .n_patches = grid * grid,
                                    .text_len = c->model.text_len};
@@ -158,8 +137,9 @@ void vlm_plan_held(const vlmoe_trainer *t, vlm_plan *out)
 static vlmoe_status ranks_on_paper(const vlmoe_config *c, int n_ranks, vlm_ranks *out,
                                    vlmoe_error *error)
 {
-    const int64_t counts[] = {is_pretrain(c) && c->moe.v_layers.n ? c->moe.v_experts : 0,
-                              is_pretrain(c) && c->moe.t_layers.n ? c->moe.t_experts : 0};
+    const int64_t counts[] = {vlm_config_has_encoder(c) && c->moe.v_layers.n ? c->moe.v_experts : 0,
+                              vlm_config_has_encoder(c) && c->moe.t_layers.n ? c->moe.t_experts
+                                                                             : 0};
     *out = (vlm_ranks){.size = n_ranks, .groups = c->run.groups};
     VLM_TRY(vlm_ranks_check(out->groups, n_ranks, error));
     for (int i = 0; i < VLM_COUNT(counts); i++) {
@@ -250,7 +230,7 @@ static vlmoe_status too_small(const vlmoe_config *c, const vlm_plan *least, vlmo
         "gradients %.0f, moments %.0f, compute copies %.0f, activations of one group "
         "%.0f, scratch and products %.0f, groups prepared ahead %.0f",
         (long long)c->run.memory_mib, mib(least->total_bytes) + 1.0,
-        is_pretrain(c) ? " with every block run again" : "", mib(least->master_bytes),
+        vlm_config_has_encoder(c) ? " with every block run again" : "", mib(least->master_bytes),
         mib(least->grad_bytes), mib(least->moment_bytes), mib(least->copy_bytes),
         mib(least->step_bytes), mib(least->scratch_bytes + least->products_bytes),
         mib(least->ring_bytes));
@@ -262,7 +242,7 @@ vlmoe_status vlm_plan_of_rank(const vlmoe_config *config, int64_t n_words, int n
                               vlm_plan *out, vlmoe_error *error)
 {
     const size_t target = (size_t)config->run.memory_mib << 20;
-    const int64_t most = is_pretrain(config) ? config->model.layers : 0;
+    const int64_t most = vlm_config_has_encoder(config) ? config->model.layers : 0;
     vlmoe_config c = *config; /* lists and texts stay the caller's */
     vlm_plan plan = {0};
     const plan_subject subject = {.config = &c, .n_words = n_words, .n_ranks = n_ranks};

@@ -2,6 +2,7 @@
 #ifndef VLM_TRAIN_PLAN_H
 #define VLM_TRAIN_PLAN_H
 
+#include "config_task.h"
 #include "train.h"
 
 typedef struct vlm_plan {
@@ -37,10 +38,6 @@ void vlm_plan_held(const vlmoe_trainer *trainer, vlm_plan *out);
 /* Errors: UNSUPPORTED for what a config may ask and training cannot do. */
 vlmoe_status vlm_plan_check_task(const vlmoe_config *config, vlmoe_error *error);
 
-/* Which streams and targets a config uses. */
-bool vlm_uses_images(const vlmoe_config *config); /* the image stream, in training */
-bool vlm_uses_texts(const vlmoe_config *config);
-bool vlm_uses_pairs(const vlmoe_config *config);
 bool vlm_needs_words(const vlmoe_config *config); /* some part has word targets or pairs bring texts */
 bool vlm_needs_codes(const vlmoe_config *config); /* some part has image targets */
 

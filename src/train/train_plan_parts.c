@@ -2,6 +2,7 @@
 #include <string.h>
 #include "train_plan.h"
 #include "train_plan_parts.h"
+#include "train_task.h"
 
 vlmoe_status vlm_plan_check_task(const vlmoe_config *c, vlmoe_error *error)
 {
@@ -23,9 +24,10 @@ static vlmoe_status largest_group(const vlmoe_config *c, vlm_group *group, vlmoe
 {
     int64_t side = c->model.image_size, grid = side / c->model.patch;
     *group = (vlm_group){.image_size = side, .n_patches = grid * grid};
-    group->n_images = vlm_uses_images(c) ? c->data.images_per_group : 0;
-    group->n_texts = vlm_uses_texts(c) ? c->data.texts_per_group : 0;
-    group->n_pairs = vlm_uses_pairs(c) ? c->data.pairs_per_group : 0;
+    const vlm_group_counts n = vlm_config_group(c);
+    group->n_images = n.images;
+    group->n_texts = n.texts;
+    group->n_pairs = n.pairs;
     int64_t pictures = group->n_images + group->n_pairs, texts = group->n_pairs + group->n_texts;
     group->n_tokens = texts * c->model.text_len;
     group->pixels = vlm_alloc_array((size_t)pictures, (size_t)(side * side * 3));
@@ -67,10 +69,10 @@ static void free_group(vlm_group *group)
 static vlmoe_status make_models(vlmoe_context *ctx, const vlmoe_config *c, int64_t n_words,
                                 vlm_plan_parts *parts)
 {
-    if (strcmp(c->run.task, "pretrain"))
-        return vlm_tokeniser_create(ctx, c, true, &parts->tokeniser);
+    if (!vlm_config_has_encoder(c)) return vlm_tokeniser_create(ctx, c, true, &parts->tokeniser);
     bool needs_codes = vlm_needs_codes(c);
     VLM_TRY(vlm_mome_create(ctx, c, n_words, needs_codes ? c->tokeniser.codes : 0, &parts->model));
+    vlm_task_set_params(c, ctx);
     return needs_codes ? vlm_tokeniser_create(ctx, c, false, &parts->tokeniser) : VLMOE_OK;
 }
 

@@ -6,11 +6,8 @@
 #include "autograd_defer.h"
 #include "train_plan.h"
 #include "train_report.h"
-
-static bool is_pretrain(const vlmoe_config *c)
-{
-    return !strcmp(c->run.task, "pretrain");
-}
+#include "train_task.h"
+#include "train_transfer.h"
 
 static vlmoe_status copy_config(const vlmoe_config *from, vlmoe_config **out, vlmoe_error *error)
 {
@@ -22,13 +19,31 @@ static vlmoe_status copy_config(const vlmoe_config *from, vlmoe_config **out, vl
     return st;
 }
 
-/* The words of the model: from the text model, from the config, or both when they agree. */
-static vlmoe_status open_words(vlmoe_trainer *t, int64_t *n_words)
+/* What a run starts from besides its config: checkpoints of other runs. Their paths are NULL where there are none. */
+typedef struct origins {
+    vlm_checkpoint target; /* data.image_tokeniser */
+    vlm_checkpoint init;   /* task.init */
+} origins;
+
+static vlmoe_status find_text_model(vlmoe_trainer *t, const origins *from)
 {
-    *n_words = t->config->model.words;
+    if (t->text_model) return VLMOE_OK;
+    if (from->init.path)
+        VLM_TRY(vlm_transfer_text_model(&from->init, t->config->data.text_model, &t->text_model,
+                                        &t->error));
     if (!t->text_model) t->text_model = vlm_strdup(t->config->data.text_model);
-    if (!t->text_model) return vlm_fail(&t->error, VLMOE_E_NOMEM, "out of memory");
-    if (!is_pretrain(t->config) || !vlm_needs_words(t->config)) return VLMOE_OK;
+    return t->text_model ? VLMOE_OK : vlm_fail(&t->error, VLMOE_E_NOMEM, "out of memory");
+}
+
+/* The words of the model: from the text model, from the config, or both when they agree. */
+static vlmoe_status open_words(vlmoe_trainer *t, const origins *from, int64_t *n_words)
+{
+    const vlmoe_config *c = t->config;
+    const bool is_needed = vlm_needs_words(c);
+    VLM_TRY(find_text_model(t, from));
+    *n_words = vlm_words_without_model(c);
+    /* a task without texts carries those of its origin on */
+    if (!is_needed && !(vlm_config_is_tuned(c) && t->text_model[0])) return VLMOE_OK;
     bool has_path = t->text_model[0] != 0;
     if (!has_path && (!t->is_meta || !*n_words))
         return vlm_fail(&t->error, VLMOE_E_ARG,
@@ -36,11 +51,11 @@ static vlmoe_status open_words(vlmoe_trainer *t, int64_t *n_words)
                         t->is_meta ? " (a dry run may set model.words instead)" : "");
     if (t->is_meta && *n_words) return VLMOE_OK; /* a plan needs no files */
     VLM_TRY(vlm_spm_open(t->text_model, &t->spm, &t->error));
-    int64_t found = vlm_spm_special(t->spm).n;
-    if (*n_words && *n_words != found)
+    int64_t found = vlm_spm_special(t->spm).n, given = c->model.words;
+    if (given && given != found)
         return vlm_fail(&t->error, VLMOE_E_ARG,
                         "model.words is %lld, but %s has %lld pieces with the special ones",
-                        (long long)*n_words, t->text_model, (long long)found);
+                        (long long)given, t->text_model, (long long)found);
     *n_words = found;
     return VLMOE_OK;
 }
@@ -99,12 +114,13 @@ static vlmoe_status build_model(vlmoe_trainer *t, int64_t n_words)
     const vlmoe_config *c = t->config;
     bool needs_codes = vlm_needs_codes(c);
     vlmoe_status st;
-    if (!is_pretrain(c)) {
+    if (!vlm_config_has_encoder(c)) {
         st = vlm_tokeniser_create(t->ctx, c, true, &t->tokeniser);
     } else {
         st = vlm_mome_create(t->ctx, c, n_words, needs_codes ? c->tokeniser.codes : 0, &t->model);
         if (!st && needs_codes) st = vlm_tokeniser_create(t->ctx, c, false, &t->tokeniser);
     }
+    vlm_task_set_params(c, t->ctx);
     if (!st) st = vlm_ctx_build(t->ctx);
     if (!st && !t->is_meta) st = vlm_ctx_init_params(t->ctx);
     if (st) return vlm_fail(&t->error, st, "%s", vlmoe_context_error(t->ctx));
@@ -131,38 +147,63 @@ static vlmoe_status open_data(vlmoe_trainer *t)
     return has_val ? open_source(t, VLM_SOURCE_EVAL, &t->val) : VLMOE_OK;
 }
 
-/* What a rank can do without the others. */
-static vlmoe_status open_own(vlmoe_trainer *t, const char *device, vlm_checkpoint *target,
-                             int64_t *n_words)
+static vlmoe_status open_target(vlmoe_trainer *t, vlm_checkpoint *target)
 {
     const vlmoe_config *c = t->config;
-    bool needs_codes = is_pretrain(c) && vlm_needs_codes(c);
-    VLM_TRY(open_words(t, n_words));
-    if (needs_codes && !t->is_meta) { /* a plan takes the section tokeniser as it stands */
-        if (!c->data.image_tokeniser[0])
-            return vlm_fail(&t->error, VLMOE_E_ARG,
-                            "data.image_tokeniser is not set: masked patches need its codes "
-                            "(or set objective.image_weight and objective.pair_image_weight to 0)");
-        VLM_TRY(vlm_checkpoint_open(c->data.image_tokeniser, target, &t->error));
-        VLM_TRY(adopt_tokeniser(t, target));
+    if (!vlm_needs_codes(c)) return VLMOE_OK;
+    if (!c->data.image_tokeniser[0])
+        return vlm_fail(&t->error, VLMOE_E_ARG,
+                        "data.image_tokeniser is not set: masked patches need its codes "
+                        "(or set objective.image_weight and objective.pair_image_weight to 0)");
+    VLM_TRY(vlm_checkpoint_open(c->data.image_tokeniser, target, &t->error));
+    return adopt_tokeniser(t, target);
+}
+
+static vlmoe_status open_init(vlmoe_trainer *t, vlm_checkpoint *init)
+{
+    const char *path = t->config->task.init;
+    if (!vlm_config_is_tuned(t->config) || !path[0]) return VLMOE_OK;
+    vlmoe_status st = vlm_checkpoint_open(path, init, &t->error);
+    if (st) return vlm_fail_in(&t->error, "task.init");
+    return vlm_config_has_encoder(init->config)
+               ? VLMOE_OK
+               : vlm_fail(&t->error, VLMOE_E_ARG,
+                          "task.init: %s is a checkpoint of task %s, which has no encoder",
+                          init->path, init->state.task);
+}
+
+/* What a rank can do without the others. */
+static vlmoe_status open_own(vlmoe_trainer *t, const char *device, origins *from, int64_t *n_words)
+{
+    if (!t->is_meta) { /* a plan takes the section tokeniser as it stands */
+        VLM_TRY(open_target(t, &from->target));
+        VLM_TRY(open_init(t, &from->init));
     }
+    VLM_TRY(open_words(t, from, n_words));
     VLM_TRY(open_context(t, device, *n_words));
     return t->is_meta ? VLMOE_OK : open_data(t);
 }
 
+static vlmoe_status load_origins(vlmoe_trainer *t, const origins *from)
+{
+    if (from->target.files)
+        VLM_TRY(vlm_checkpoint_load_model(&from->target, t->ctx, t->tokeniser, "image_tokeniser.",
+                                          &t->error));
+    return from->init.files ? vlm_transfer(&from->init, t->config, t->ctx, &t->error) : VLMOE_OK;
+}
+
 static vlmoe_status open_all(vlmoe_trainer *t, const char *device)
 {
-    vlm_checkpoint target = {0};
+    origins from = {0};
     int64_t n_words = 0;
-    vlmoe_status st = open_own(t, device, &target, &n_words);
+    vlmoe_status st = open_own(t, device, &from, &n_words);
     st = vlm_ranks_agree(t->seat, "opening of data and device", st, &t->error);
-    if (!st && t->seat) st = vlm_trainer_join(t, target.path);
+    if (!st && t->seat) st = vlm_trainer_join(t, from.target.path, from.init.path);
     bool has_joined = !st;
     if (!st) st = build_model(t, n_words);
-    if (!st && target.files)
-        st =
-            vlm_checkpoint_load_model(&target, t->ctx, t->tokeniser, "image_tokeniser.", &t->error);
-    vlm_checkpoint_close(&target);
+    if (!st) st = load_origins(t, &from);
+    vlm_checkpoint_close(&from.target);
+    vlm_checkpoint_close(&from.init);
     return has_joined ? vlm_ranks_agree(t->seat, "building of the model", st, &t->error) : st;
 }
 

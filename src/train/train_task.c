@@ -1,0 +1,99 @@
+/* The tasks: what each reads, what it is judged by, and which parameters it trains, how fast. */
+#include "train_task.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { IMAGES, TEXTS, PAIRS };
+
+static const vlm_task_info tasks[] = {
+    {"pretrain", VLM_TASK_PRETRAIN, false, PAIRS, 0, "held-out loss", true},
+    {"image_tokeniser", VLM_TASK_TOKENISER, false, IMAGES, 0, "held-out loss", true},
+    {"vqa", VLM_TASK_VQA, true, PAIRS, 3129, "VQA accuracy", false},
+    {"nlvr2", VLM_TASK_NLVR2, true, PAIRS, 2, "accuracy", false},
+    {"retrieval", VLM_TASK_RETRIEVAL, true, PAIRS, 0, "mean of six recalls", false},
+    {"classify", VLM_TASK_CLASSIFY, true, IMAGES, 1000, "top-1 accuracy", false},
+    {"nli", VLM_TASK_NLI, true, TEXTS, 3, "accuracy", false},
+};
+
+const vlm_task_info *vlm_task_of(const vlmoe_config *config)
+{
+    for (int i = 0; i < VLM_COUNT(tasks); i++)
+        if (!strcmp(tasks[i].name, config->run.task)) return &tasks[i];
+    return &tasks[0]; /* the config's choices are these names */
+}
+
+int64_t vlm_words_without_model(const vlmoe_config *c)
+{
+    const vlm_group_counts group = vlm_config_group(c);
+    const bool has_words = group.texts > 0 || group.pairs > 0;
+    return vlm_config_is_tuned(c) && !has_words ? VLM_MAX(1, c->model.words) : c->model.words;
+}
+
+/* ---- parameters ---- */
+
+static bool begins(const char *name, const char *with)
+{
+    return !strncmp(name, with, strlen(with));
+}
+
+/* "blocks.7.ffn_v.fc1.weight": 7, and *part at "ffn_v..."; -1: not of a block. */
+static int64_t block_of(const char *name, const char **part)
+{
+    char *end = NULL;
+    if (!begins(name, "blocks.")) return -1;
+    const int64_t block = strtoll(name + strlen("blocks."), &end, 10);
+    *part = end + 1;
+    return block;
+}
+
+static bool is_of_modality(const char *part, const char *modality)
+{
+    return (begins(part, "ffn_") && begins(part + 4, modality) &&
+            part[4 + strlen(modality)] == '.') ||
+           (begins(part, "norm2_") && begins(part + 6, modality) &&
+            part[6 + strlen(modality)] == '.');
+}
+
+/* Does a group of the task pass through this parameter? Pairs meet no v and t parts where there is a vl one. */
+static bool is_met(const vlmoe_config *c, const char *name)
+{
+    const vlm_group_counts group = vlm_config_group(c);
+    const bool is_retrieval =
+        vlm_task_of(c)->kind == VLM_TASK_RETRIEVAL; /* pairs come from its own texts and images */
+    const bool has_pairs = group.pairs > 0 || is_retrieval;
+    const bool has_v = group.images > 0, has_t = group.texts > 0;
+    const char *part = "";
+    const int64_t block = block_of(name, &part);
+    const bool pairs_pass_v_and_t = has_pairs && block < c->model.vl_from;
+    if (block >= 0 && is_of_modality(part, "v")) return has_v || pairs_pass_v_and_t;
+    if (block >= 0 && is_of_modality(part, "t")) return has_t || pairs_pass_v_and_t;
+    if (block >= 0 && is_of_modality(part, "vl")) return has_pairs;
+    if (!strcmp(name, "image_mask")) return false; /* nothing is hidden */
+    if (begins(name, "image_") || begins(name, "patch.")) return has_v || has_pairs;
+    if (begins(name, "word_embedding.") || begins(name, "text_position")) return has_t || has_pairs;
+    return true;
+}
+
+static double rate_of(const vlmoe_config *c, const char *name)
+{
+    const char *part = "";
+    const int64_t last = c->model.layers + 1, block = block_of(name, &part);
+    const bool is_head = begins(name, "head.");
+    const int64_t id = block >= 0 ? block + 1 : is_head || begins(name, "norm.") ? last : 0;
+    return pow(c->task.layer_decay, (double)(last - id)) * (is_head ? c->task.head_lr : 1.0);
+}
+
+void vlm_task_set_params(const vlmoe_config *c, vlmoe_context *ctx)
+{
+    if (!vlm_task_of(c)->is_tuned) return;
+    for (int64_t i = 0; i < ctx->n_params; i++) {
+        vlm_param *param = ctx->params[i];
+        const bool is_sparse = param->n_experts > 0 || param->role == VLM_ROLE_ROUTER;
+        if ((is_sparse && c->task.freeze_moe) || !is_met(c, param->name)) {
+            param->trained = false;
+            param->tensor.wants_grad = false;
+        }
+        param->lr_scale = rate_of(c, param->name);
+    }
+}
