@@ -97,7 +97,7 @@ int vlm_cli_dry_run(const char *tool, const vlmoe_config *config, const vlm_laun
     printf("parameters %lld, trained %lld, applied per token %lld\n", (long long)model.parameters,
            (long long)model.trained, (long long)model.per_token);
     vlm_cli_show_memory(title, &rank, config);
-    printf("work of one step: %.3f TFLOP over at most %lld rows in %lld groups\n",
+    printf("work of one step: %.4g TFLOP over at most %lld rows in %lld groups\n",
            model.flops * 1e-12, (long long)model.tokens, (long long)config->run.groups);
     return vlm_cli_finish(tool, CLI_OK);
 }
