@@ -59,6 +59,22 @@ columns() { python3 -c 'import csv, sys
 for row in csv.DictReader(open(sys.argv[1])): print({k: v for k, v in row.items() if k != "seconds"})' "$1"; }
 [ "$(columns whole/results.csv)" = "$(columns broken/results.csv)" ] || fail "the results differ"
 
+# ---- a training does not outlive a script that is killed
+"${ablate[@]}" table.json orphan run.steps=1000000 >.out 2>.err &
+pid=$!
+for _ in $(seq 200); do
+    [ "$(cat orphan/runs/*/metrics.jsonl 2>/dev/null | wc -l)" -gt 2 ] && break
+    sleep 0.05
+done
+kill -9 $pid
+wait $pid 2>/dev/null
+for _ in $(seq 100); do
+    pgrep -f "run.out=$work/orphan" >/dev/null || break
+    sleep 0.1
+done
+left=$(pgrep -f "run.out=$work/orphan")
+[ -z "$left" ] || { kill -9 $left; fail "a training goes on without its ablation"; }
+
 # ---- what cannot be run is told
 expect 2 "${ablate[@]}" missing.json out
 complained "missing.json"
