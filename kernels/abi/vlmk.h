@@ -259,6 +259,59 @@ typedef struct vlmk_cross_entropy_bwd_args {
     void *dlogits;          /* [M, V] out_dtype; may be logits when out_dtype is wide */
 } vlmk_cross_entropy_bwd_args;
 
+/* Losses of rows against classes with scores. Row r has the entries offset[r] .. offset[r+1]-1, each a class and its score; t[c] is the
+ * sum of a row's scores of class c, T their sum over all classes.
+ *   SOFTMAX  row_loss = sum over c of t'[c] (lse(x) - x[c]), t' = (1 - smoothing) t + smoothing T / V (Szegedy et al. 2016)
+ *   SIGMOID  row_loss = sum over c of log(1 + exp(x[c])) - t[c] x[c]: V independent questions (binary cross-entropy); no smoothing
+ * best = the largest logit's class, the lowest among equals. loss = sum over rows, ascending, of row_weight * row_loss. */
+enum { VLMK_CLASS_SOFTMAX = 0, VLMK_CLASS_SIGMOID = 1 };
+typedef struct vlmk_class_loss_fwd_args {
+    int kind; /* VLMK_CLASS_* */
+    int64_t M, V;
+    double smoothing;       /* [0, 1), SOFTMAX only */
+    const void *x;          /* [M, V] wide: logits */
+    const int32_t *offset;  /* [M + 1], ascending from 0 */
+    const int32_t *label;   /* [offset[M]] each in [0, V); one may stand in a row more than once */
+    const void *score;      /* [offset[M]] wide */
+    const void *row_weight; /* [M] wide */
+    void *row_loss;         /* [M] wide */
+    void *lse;              /* [M] wide: log of the sum of exponentials, SOFTMAX; else 0 */
+    int32_t *best;          /* [M] */
+    void *loss;             /* [1] wide */
+} vlmk_class_loss_fwd_args;
+/* dx[r,c] = dloss[0] * row_weight[r] * (T softmax(x[r])[c] - t'[c]), or (sigmoid(x[r,c]) - t[c]). */
+typedef struct vlmk_class_loss_bwd_args {
+    int kind;
+    int64_t M, V;
+    double smoothing;
+    const void *x;
+    const int32_t *offset;
+    const int32_t *label;
+    const void *score;
+    const void *row_weight;
+    const void *lse;
+    const void *dloss; /* [1] wide */
+    void *dx;          /* [M, V] wide, written; may be x */
+} vlmk_class_loss_bwd_args;
+
+/* y = exp(s) x: cosines over a temperature exp(-s) that is learned as its logarithm. All wide. */
+typedef struct vlmk_temper_fwd_args {
+    int64_t n;
+    const void *s; /* [1] */
+    const void *x; /* [n] */
+    void *y;       /* [n] */
+} vlmk_temper_fwd_args;
+/* dx = exp(s) dy; ds (+)= sum over i of dy[i] y[i], formed whole, then added once. */
+typedef struct vlmk_temper_bwd_args {
+    int64_t n;
+    const void *s;
+    const void *x;  /* [n]; needed for ds only */
+    const void *dy; /* [n] */
+    void *dx;       /* [n], written; may be dy; NULL = not wanted */
+    void *ds;       /* [1]; NULL = not wanted */
+    int accumulate_ds;
+} vlmk_temper_bwd_args;
+
 /* Regression: loss = sum over rows, ascending, of row_weight[r] * mean over c of (x[r,c] - target[r,c])^2. */
 typedef struct vlmk_mse_fwd_args {
     int64_t M, C;

@@ -170,6 +170,10 @@ vlmoe_status vlmoe_tape_backward(vlmoe_tape *tape, double scale)
     if (tape->mode != VLMOE_TRAIN)
         return vlm_fail(error, VLMOE_E_STATE,
                         "backward of a recording in PREDICT mode, which keeps nothing for it");
+    if (!tape->recording)
+        return vlm_fail(
+            error, VLMOE_E_STATE,
+            "backward of a recording that keeps nothing for it (vlm_tape_forward_only)");
     if (tape->did_backward)
         return vlm_fail(error, VLMOE_E_STATE, "backward was called already on this recording");
     tape->did_backward = true;

@@ -153,6 +153,7 @@ vlmoe_tensor *vlm_segment(vlmoe_tape *tape, bool enabled, vlm_segment_fn fn, con
     if (!enabled || tape->mode == VLMOE_PREDICT) return fn(tape, arg, x);
     if (tape->segment_depth)
         return vlm_poison(tape, VLMOE_E_STATE, "segment: segments do not nest");
+    if (!tape->recording) return fn(tape, arg, x); /* no backward will come */
     vlm_node *node = vlm_tape_host(tape, sizeof *node);
     segment_attr *attr = vlm_tape_host(tape, sizeof *attr);
     if (!node || !attr) return NULL;

@@ -47,6 +47,12 @@ void vlm_tape_place(vlmoe_tape *tape, int64_t step, int64_t group)
     tape->group = group;
 }
 
+void vlm_tape_forward_only(vlmoe_tape *tape)
+{
+    VLM_ASSERT(!tape->last);
+    tape->recording = false;
+}
+
 void vlm_tape_where(vlmoe_tape *tape, const char *where)
 {
     tape->where = where ? where : "";
@@ -169,6 +175,20 @@ vlmoe_tensor *vlm_rows_view(vlmoe_tape *tape, vlmoe_tensor *x, int64_t begin, in
     t->base = x->base ? x->base : x; /* views of views lie on the same base */
     t->base_row = x->base_row + begin;
     t->base->has_views = true;
+    return t;
+}
+
+vlmoe_tensor *vlm_reshape_view(vlmoe_tape *tape, vlmoe_tensor *x, int64_t rows)
+{
+    if (!tape || tape->status || !x) return NULL;
+    char shape[VLM_SHAPE_TEXT];
+    if (rows < 1 || vlm_count(x) % rows != 0 || x->base)
+        return vlm_poison(tape, VLMOE_E_SHAPE, "%lld rows of a tensor %s%s", (long long)rows,
+                          vlm_shape_text(x, shape), x->base ? ", which is a view" : "");
+    vlmoe_tensor *t = vlm_rows_view(tape, x, 0, vlm_rows(x));
+    if (!t) return NULL;
+    t->dim[0] = rows;
+    t->dim[1] = vlm_count(x) / rows;
     return t;
 }
 

@@ -98,6 +98,11 @@ void *vlm_tape_reuse(vlmoe_tape *tape, vlmoe_tensor *t);
 /* Rows begin .. begin+count-1 of x as a tensor [count, cols] that shares data and gradient with x; nothing is recorded. */
 vlmoe_tensor *vlm_rows_view(vlmoe_tape *tape, vlmoe_tensor *x, int64_t begin, int64_t count);
 
+/* x as [rows, elements / rows], likewise a view. x must not be a view of some rows itself. */
+vlmoe_tensor *vlm_reshape_view(vlmoe_tape *tape, vlmoe_tensor *x, int64_t rows);
+/* Keep nothing for backward from here on, in TRAIN mode too: draws act, backward is not possible. Before anything is recorded. */
+void vlm_tape_forward_only(vlmoe_tape *tape);
+
 /* Gradients, for backward functions. All return NULL when t wants none (then skip), and set *accumulate to what kernels take.
  * Activations: gradient memory of t's dtype. Views: rows of the base's gradient (zeroed first if nothing was there).
  * Parameters: wide; the accumulator itself when this is the tape's only use of it, else the tape's share. */

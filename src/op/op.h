@@ -24,7 +24,7 @@ extern const vlm_op_def vlm_ops[VLM_OP_COUNT];
 /* Linear layer, or with n_groups > 0 one product per group of rows: w [G, out, in], b [G, out] or NULL, d_offset [G + 1] as in vlmk.h.
  * With n_parts > 1 the rows of a group are in n_parts runs one after the other (d_run_offset), and the gradients of w and b are sums
  * over the runs, in order, as if each had been recorded by itself.
- * The weight's values are taken in x's dtype (compute copy or master). out_dtype: x's dtype or wide. Rows past d_offset[G] of the
+ * The weight's values are taken in x's dtype (compute copy or master). A weight may be an activation: then y is a product of two. out_dtype: x's dtype or wide. Rows past d_offset[G] of the
  * result, and of the gradient of x, are left undefined: what reads them must know the routing, as combine and dispatch do. */
 typedef struct vlm_linear_opts {
     vlmoe_act act;
@@ -49,6 +49,10 @@ vlmoe_tensor *vlm_attention_packed(vlmoe_tape *tape, vlmoe_tensor *qkv, int64_t 
  * Output in dtype; rows = n. The same function with one table gathers rows. */
 vlmoe_tensor *vlm_gather_sum(vlmoe_tape *tape, int n_tables, vlmoe_tensor *const *table, const int32_t *const *d_index, int64_t n, vlmoe_dtype dtype);
 
+/* The adjoint: out[j, :] = factor * sum over rows i with d_index[i] = j of x[i, :]; -1 goes nowhere. x wide, out [n, cols] wide. With
+ * factor 1 / count it is the mean of each target's rows. */
+vlmoe_tensor *vlm_scatter_sum(vlmoe_tape *tape, vlmoe_tensor *x, const int32_t *d_index, int64_t n, double factor);
+
 /* out = base, and for each part out[begin.., :] += row_scale * col_scale * y. Parts are disjoint runs of rows. */
 enum { VLM_MAX_PARTS = 3 };
 typedef struct vlm_residual_part {
@@ -65,6 +69,22 @@ typedef struct vlm_ce_result {
     int32_t *d_correct;  /* [M] */
 } vlm_ce_result;
 vlmoe_tensor *vlm_cross_entropy_rows(vlmoe_tape *tape, vlmoe_tensor *logits, const int32_t *d_target, const void *d_row_weight, vlm_ce_result *out);
+/* Loss of rows against classes with scores, see class_loss_fwd in vlmk.h: scalar = sum of d_row_weight * row_loss. */
+typedef struct vlm_class_targets {
+    int kind;                 /* VLMK_CLASS_* */
+    double smoothing;         /* softmax only */
+    const int32_t *d_offset;  /* [M + 1] */
+    const int32_t *d_label;   /* [offset[M]] */
+    const void *d_score;      /* [offset[M]] wide */
+    const void *d_row_weight; /* [M] wide */
+} vlm_class_targets;
+typedef struct vlm_class_result {
+    void *d_row_loss; /* [M] wide */
+    int32_t *d_best;  /* [M] class of the largest logit */
+} vlm_class_result;
+vlmoe_tensor *vlm_class_loss(vlmoe_tape *tape, vlmoe_tensor *logits, const vlm_class_targets *targets, vlm_class_result *out);
+/* exp(s) x, s one element, both wide. */
+vlmoe_tensor *vlm_temper(vlmoe_tape *tape, vlmoe_tensor *x, vlmoe_tensor *s);
 vlmoe_tensor *vlm_mse_rows(vlmoe_tape *tape, vlmoe_tensor *x, const void *d_target, const void *d_row_weight, void **d_row_loss);
 vlmoe_tensor *vlm_act(vlmoe_tape *tape, vlmoe_tensor *x, vlmoe_act act);
 vlmoe_tensor *vlm_l2_norm(vlmoe_tape *tape, vlmoe_tensor *x, double eps);

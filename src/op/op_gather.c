@@ -1,4 +1,4 @@
-/* Rows gathered from tables and added: embeddings, selections of rows, assembled inputs. */
+/* Rows gathered from tables and added: embeddings, selections of rows, assembled inputs; and rows scattered to sums and means. */
 #include <string.h>
 #include "op_util.h"
 
@@ -114,4 +114,74 @@ vlmoe_tensor *vlmoe_gather(vlmoe_tape *tape, vlmoe_tensor *table, int64_t n, con
     if (n) memcpy(host, index, (size_t)n * sizeof *host);
     const int32_t *d_index = vlm_tape_upload(tape, host, (size_t)n * sizeof *host);
     return d_index ? vlm_gather_sum(tape, 1, &table, &d_index, n, table->dtype) : NULL;
+}
+
+/* ---- the adjoint as an operation ---- */
+
+typedef struct scatter_attr {
+    const int32_t *d_index; /* [rows of x] */
+    int64_t n;
+    double factor;
+} scatter_attr;
+
+vlmoe_status vlm_scatter_sum_infer(vlmoe_tape *tape, vlm_node *node)
+{
+    const scatter_attr *attr = node->attr;
+    VLM_TRY(vlm_need_wide(tape, node->input[0], "x"));
+    if (attr->n < 0)
+        return VLM_OP_FAIL(tape, VLMOE_E_ARG, "%lld rows from x %s", (long long)attr->n,
+                           VLM_SHAPE(node->input[0]));
+    vlm_op_output(node, tape->ctx->wide, 2, (const int64_t[]){attr->n, vlm_cols(node->input[0])});
+    return VLMOE_OK;
+}
+
+/* block *= factor */
+static vlmoe_status scale(vlmoe_tape *tape, int64_t n, double factor, void *block)
+{
+    const vlmk_axpy_args args = {.n = n, .factor = factor, .src = block, .dst = block};
+    return factor == 1.0 ? VLMOE_OK : VLM_KERNEL(tape->ctx, axpy, &args);
+}
+
+vlmoe_status vlm_scatter_sum_forward(vlmoe_tape *tape, vlm_node *node)
+{
+    const scatter_attr *attr = node->attr;
+    const vlmoe_tensor *x = node->input[0];
+    const vlmk_scatter_rows_args args = {.in_dtype = x->dtype,
+                                         .out_dtype = x->dtype,
+                                         .n_in = vlm_rows(x),
+                                         .n_out = attr->n,
+                                         .cols = vlm_cols(x),
+                                         .in = x->data,
+                                         .index = attr->d_index,
+                                         .out = node->output->data};
+    VLM_TRY(VLM_KERNEL(tape->ctx, scatter_rows, &args));
+    return scale(tape, vlm_count(node->output), attr->factor, node->output->data);
+}
+
+vlmoe_status vlm_scatter_sum_backward(vlmoe_tape *tape, vlm_node *node)
+{
+    const scatter_attr *attr = node->attr;
+    vlmoe_tensor *x = node->input[0];
+    void *dx = vlm_tape_device(tape, vlmoe_tensor_bytes(x));
+    if (!dx) return tape->status;
+    const vlmk_gather_rows_args args = {.in_dtype = x->dtype,
+                                        .out_dtype = x->dtype,
+                                        .n_out = vlm_rows(x),
+                                        .n_in = attr->n,
+                                        .cols = vlm_cols(x),
+                                        .in = vlm_grad_of(node->output),
+                                        .index = attr->d_index,
+                                        .out = dx};
+    VLM_TRY(VLM_KERNEL(tape->ctx, gather_rows, &args));
+    VLM_TRY(scale(tape, vlm_count(x), attr->factor, dx));
+    return vlm_grad_give(tape, x, dx);
+}
+
+vlmoe_tensor *vlm_scatter_sum(vlmoe_tape *tape, vlmoe_tensor *x, const int32_t *d_index, int64_t n,
+                              double factor)
+{
+    if (!tape || tape->status) return NULL;
+    if (!d_index) return vlm_poison(tape, VLMOE_E_ARG, "scatter_sum: the index is NULL");
+    const scatter_attr attr = {.d_index = d_index, .n = n, .factor = factor};
+    return vlm_record(tape, &vlm_ops[VLM_OP_scatter_sum], 1, &x, 0, &attr, sizeof attr);
 }

@@ -22,6 +22,11 @@ static vlmoe_status check_weight(vlmoe_tape *tape, const vlm_node *node, int64_t
     return VLMOE_OK;
 }
 
+static bool is_param(const vlmoe_tensor *t)
+{
+    return t->param || (t->base && t->base->param);
+}
+
 vlmoe_status vlm_linear_infer(vlmoe_tape *tape, vlm_node *node)
 {
     const vlm_linear_opts *opts = node->attr;
@@ -33,6 +38,7 @@ vlmoe_status vlm_linear_infer(vlmoe_tape *tape, vlm_node *node)
     if (!vlm_op_values(w, x->dtype))
         return VLM_OP_FAIL(tape, VLMOE_E_DTYPE, "x %s is %s, and w %s has no values of that type",
                            VLM_SHAPE(x), vlm_dtype_name(x->dtype), VLM_SHAPE(w));
+    if (!is_param(w)) VLM_TRY(vlm_need_wide(tape, w, "w, an activation,")); /* as its gradient is */
     if (opts->out_dtype != x->dtype && opts->out_dtype != tape->ctx->wide)
         return VLM_OP_FAIL(tape, VLMOE_E_DTYPE, "x is %s and the result %s, expected %s or %s",
                            vlm_dtype_name(x->dtype), vlm_dtype_name(opts->out_dtype),
@@ -52,6 +58,7 @@ vlmoe_status vlm_linear_forward(vlmoe_tape *tape, vlm_node *node)
         if (!node->saved[0]) return tape->status;
     }
     node->can_remake = node->saved[0] && y->dtype == x->dtype;
+    if (!is_param(w)) node->reads |= VLM_READS(1); /* which might be given back before */
     const vlmk_linear_fwd_args args = {.dtype = x->dtype,
                                        .y_dtype = y->dtype,
                                        .act = opts->act,

@@ -27,8 +27,8 @@ typedef struct op_case {
     case_param param[MAX_CASE_PARAMS];
 } op_case;
 
-extern const op_case basic_cases[], row_cases[], router_cases[], exchange_cases[];
-extern const int n_basic_cases, n_row_cases, n_router_cases, n_exchange_cases;
+extern const op_case basic_cases[], row_cases[], router_cases[], exchange_cases[], class_cases[];
+extern const int n_basic_cases, n_row_cases, n_router_cases, n_exchange_cases, n_class_cases;
 
 /* Constants of a case: f64 values in (-1, 1) from a stream of their own; small integers to the device. */
 vlmoe_tensor *case_constant(vlmoe_tape *tape, int rank, const int64_t *dim, uint64_t stream);

@@ -126,6 +126,41 @@ static void ce_target(vlmoe_tape *tape)
     vlmoe_cross_entropy(tape, in(tape, 2, 3), target);
 }
 
+static void class_loss_smoothing(vlmoe_tape *tape)
+{
+    static const int32_t none[3];
+    const vlm_class_targets targets = {.kind = VLMK_CLASS_SIGMOID,
+                                       .smoothing = 0.5,
+                                       .d_offset = none,
+                                       .d_label = none,
+                                       .d_score = none,
+                                       .d_row_weight = none};
+    vlm_class_loss(tape, in(tape, 2, 3), &targets, NULL);
+}
+
+static void temper_scale(vlmoe_tape *tape)
+{
+    vlm_temper(tape, in(tape, 2, 3), in(tape, 1, 2));
+}
+
+static void scatter_type(vlmoe_tape *tape)
+{
+    static const int32_t index[2];
+    vlm_scatter_sum(tape, vlmoe_cast(tape, in(tape, 2, 3), VLMOE_BF16), index, 2, 1.0);
+}
+
+static void linear_activation(vlmoe_tape *tape)
+{
+    vlmoe_tensor *narrow = vlmoe_cast(tape, in(tape, 4, 3), VLMOE_BF16);
+    vlmoe_linear_no_bias(tape, vlmoe_cast(tape, in(tape, 2, 3), VLMOE_BF16), narrow,
+                         VLMOE_ACT_NONE);
+}
+
+static void reshape_rows(vlmoe_tape *tape)
+{
+    vlm_reshape_view(tape, in(tape, 4, 3), 5);
+}
+
 static void mse_shapes(vlmoe_tape *tape)
 {
     vlmoe_mse(tape, in(tape, 2, 3), in(tape, 2, 4));
@@ -274,6 +309,11 @@ static const struct wrong {
     {drop_path_sample, VLMOE_E_ARG, "add_drop_path", "sample[1] is 5", "0 to 1"},
     {dropout_p, VLMOE_E_ARG, "dropout", "p is 1", ""},
     {ce_target, VLMOE_E_ARG, "cross_entropy", "target[1] is 3", "[2, 3]"},
+    {class_loss_smoothing, VLMOE_E_ARG, "class_loss", "smoothing is 0.5", "independent"},
+    {temper_scale, VLMOE_E_SHAPE, "temper", "s is [1, 2]", "[1]"},
+    {scatter_type, VLMOE_E_DTYPE, "scatter_sum", "bf16", "f32"},
+    {linear_activation, VLMOE_E_DTYPE, "linear", "an activation", "[4, 3]"},
+    {reshape_rows, VLMOE_E_SHAPE, "", "5 rows", "[4, 3]"},
     {mse_shapes, VLMOE_E_SHAPE, "mse", "[2, 3]", "[2, 4]"},
     {act_unknown, VLMOE_E_ARG, "act", "activation 9", ""},
     {l2_type, VLMOE_E_DTYPE, "l2_norm", "bf16", "f32"},

@@ -116,6 +116,64 @@ TEST(losses_are_means_over_what_counts)
     end();
 }
 
+/* Row 0: a softmax of 3/4 and 1/4 against scores 1 and 0.5; row 1 has no class. */
+TEST(class_losses_are_sums_over_classes_with_scores)
+{
+    const double logits[] = {log(3), 0, 5, 7}, score[] = {1, 0.5}, weight[] = {2, 9};
+    static const int32_t offset[] = {0, 2, 2}, label[] = {0, 1};
+    begin(VLMOE_TRAIN);
+    vlm_class_targets t = {.kind = VLMK_CLASS_SOFTMAX,
+                           .d_offset = vlm_tape_upload(tape, offset, sizeof offset),
+                           .d_label = vlm_tape_upload(tape, label, sizeof label),
+                           .d_score = vlm_tape_upload(tape, score, sizeof score),
+                           .d_row_weight = vlm_tape_upload(tape, weight, sizeof weight)};
+    vlm_class_result result;
+    double nll[] = {log(4.0 / 3.0), log(4.0)}, hard = nll[0] + 0.5 * nll[1];
+    check_values(vlm_class_loss(tape, in(2, 2, logits), &t, &result), 1,
+                 (const double[]){2.0 * hard});
+    CHECK_INT(result.d_best[0], 0);
+    CHECK_INT(result.d_best[1], 1);
+    CHECK(((const double *)result.d_row_loss)[1] == 0.0);
+    t.smoothing = 0.2; /* 0.8 of the above, 0.2 of the mean of both classes by the sum of scores */
+    check_values(vlm_class_loss(tape, in(2, 2, logits), &t, NULL), 1,
+                 (const double[]){2.0 * (0.8 * hard + 0.2 * 1.5 * (nll[0] + nll[1]) / 2.0)});
+    t.kind = VLMK_CLASS_SIGMOID;
+    t.smoothing = 0.0;
+    double row0 = (log(4) - log(3)) + log(2), row1 = log1p(exp(5)) + log1p(exp(7));
+    check_values(vlm_class_loss(tape, in(2, 2, logits), &t, NULL), 1,
+                 (const double[]){2.0 * row0 + 9.0 * row1});
+    end();
+}
+
+TEST(views_of_another_shape_and_means_of_rows)
+{
+    static const double x[] = {1, 2, 3, 4, 5, 6, 7, 8};
+    static const int32_t index[] = {1, 0, 1, -1};
+    begin(VLMOE_TRAIN);
+    vlmoe_tensor *t = in(4, 2, x), *wide = vlm_reshape_view(tape, t, 2);
+    CHECK_INT(vlm_cols(wide), 4);
+    check_values(wide, 8, x);
+    check_values(vlm_scatter_sum(tape, t, vlm_tape_upload(tape, index, sizeof index), 3, 0.5), 6,
+                 (const double[]){1.5, 2, 3, 4, 0, 0});
+    end();
+}
+
+/* What a recording keeps nothing for cannot be differentiated, yet its draws are those of training. */
+TEST(forward_only_draws_as_in_training)
+{
+    static double one[64];
+    double drawn[64];
+    for (int i = 0; i < 64; i++) one[i] = 1.0;
+    begin(VLMOE_TRAIN);
+    memcpy(drawn, vlmoe_dropout(tape, in(8, 8, one), 0.5, 1)->data, sizeof drawn);
+    end();
+    begin(VLMOE_TRAIN);
+    vlm_tape_forward_only(tape);
+    CHECK(memcmp(drawn, vlmoe_dropout(tape, in(8, 8, one), 0.5, 1)->data, sizeof drawn) == 0);
+    CHECK_STATUS(vlmoe_tape_backward(tape, 1.0), VLMOE_E_STATE);
+    end();
+}
+
 TEST(cast_rounds_to_nearest_even)
 {
     static const double x[] = {1.0 + 1.0 / 256, 1.0 + 3.0 / 256, -1.0 - 1.01 / 256},

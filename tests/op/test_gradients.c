@@ -175,7 +175,9 @@ static const op_case *all_cases(int i)
     i -= n_row_cases;
     if (i < n_router_cases) return &router_cases[i];
     i -= n_router_cases;
-    return i < n_exchange_cases ? &exchange_cases[i] : NULL;
+    if (i < n_exchange_cases) return &exchange_cases[i];
+    i -= n_exchange_cases;
+    return i < n_class_cases ? &class_cases[i] : NULL;
 }
 
 TEST(every_operation_has_a_gradient_case)
@@ -207,4 +209,9 @@ TEST(routing_differentiates)
 TEST(exchanges_differentiate)
 {
     for (int i = 0; i < n_exchange_cases; i++) check_case(&exchange_cases[i]);
+}
+
+TEST(losses_of_classes_and_similarities_differentiate)
+{
+    for (int i = 0; i < n_class_cases; i++) check_case(&class_cases[i]);
 }
