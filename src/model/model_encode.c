@@ -20,13 +20,13 @@ static void index_rows(const vlm_mome_plan *plan, int32_t *index)
     int64_t n = plan->rows.n_rows, P = plan->rows.patches;
     memset(index, 0xff, (size_t)(N_TABLES * n) * sizeof *index);
     for (int64_t i = 0; i < in->n_images + in->n_pairs; i++) {
-        int64_t first = i * (1 + P);
+        int64_t first = i * (1 + P), from = in->picture ? in->picture[i] : i;
         index[TABLE_CLS * n + first] = 0;
         index[TABLE_IMAGE_POSITION * n + first] = 0;
         for (int64_t p = 0; p < P; p++) {
             bool hidden = in->patch_mask && in->patch_mask[i * P + p];
             if (hidden) index[TABLE_MASK * n + first + 1 + p] = 0;
-            else index[TABLE_PATCH * n + first + 1 + p] = (int32_t)(i * P + p);
+            else index[TABLE_PATCH * n + first + 1 + p] = (int32_t)(from * P + p);
             index[TABLE_IMAGE_POSITION * n + first + 1 + p] = (int32_t)(1 + p);
         }
     }
@@ -42,9 +42,9 @@ static vlmoe_tensor *project_patches(vlmoe_tape *tape, const vlm_mome_plan *plan
 {
     const vlm_mome *model = plan->model;
     vlm_linear_opts opts = {.act = VLMOE_ACT_NONE, .out_dtype = tape->ctx->wide};
-    vlmoe_tensor *x =
-        vlm_patch_vectors(tape, tape->ctx->compute, plan->in.n_images + plan->in.n_pairs,
-                          plan->in.pixels, &model->picture);
+    const vlm_mome_inputs *in = &plan->in;
+    int64_t n = in->picture ? in->n_distinct : in->n_images + in->n_pairs;
+    vlmoe_tensor *x = vlm_patch_vectors(tape, tape->ctx->compute, n, in->pixels, &model->picture);
     vlmoe_tensor *out = vlm_linear(tape, x, model->patch.weight, model->patch.bias, &opts);
     vlm_tape_release(tape, x);
     return out;

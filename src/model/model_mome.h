@@ -20,7 +20,9 @@ void vlm_mome_destroy(vlm_mome *model); /* NULL allowed */
 /* Inputs of one group, host memory (vlm_group's arrays, or a user's own). Zero counts are legal. */
 typedef struct vlm_mome_inputs {
     int64_t n_images, n_texts, n_pairs; /* A, C, B of data_group.h */
-    const uint8_t *pixels;              /* [A + B, S, S, 3] */
+    const uint8_t *pixels;              /* [A + B, S, S, 3]; with picture [n_distinct, S, S, 3] */
+    const int32_t *picture;             /* [A + B] which of n_distinct pictures each is; NULL = each its own */
+    int64_t n_distinct;                 /* read with picture only */
     const uint8_t *patch_mask;          /* [A + B, P] 1 = hidden; NULL = none */
     const int32_t *token;               /* [text_offset[B + C]] */
     const int32_t *text_offset;         /* [B + C + 1] */

@@ -19,6 +19,12 @@ static bool check_counts(vlmoe_tape *tape, const vlm_mome *model, const vlm_mome
         vlm_poison(tape, VLMOE_E_ARG, "pixels, tokens or text offsets of a group are missing");
         return false;
     }
+    for (int64_t i = 0; in->picture && i < in->n_images + in->n_pairs; i++) {
+        if (in->picture[i] >= 0 && in->picture[i] < in->n_distinct) continue;
+        vlm_poison(tape, VLMOE_E_ARG, "picture %lld of a group is number %d of %lld", (long long)i,
+                   in->picture[i], (long long)in->n_distinct);
+        return false;
+    }
     int64_t most = (in->n_images + in->n_pairs) * (1 + model->patches) +
                    (in->n_texts + in->n_pairs) * model->text_len;
     if (most > INT32_MAX / VLMK_N_LOSSES) {
