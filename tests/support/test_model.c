@@ -43,7 +43,7 @@ static const char *const TINY[] = {
     "tokeniser.code_dim=5",
     "tokeniser.kmeans_iterations=3",
 };
-enum { N_TINY = sizeof TINY / sizeof *TINY, MORE = 8 };
+enum { N_TINY = sizeof TINY / sizeof *TINY, MORE = 14 };
 
 vlmoe_config *test_tiny_config(const char *more)
 {
