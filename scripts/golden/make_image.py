@@ -1,8 +1,8 @@
 #!/usr/bin/python3
-"""Stored pictures for tests/data/test_{image,resize,augment}.c, made with Pillow.
+"""Stored pictures for tests/data/test_{image,resize,augment,randaug}.c, made with Pillow.
 
 usage: make_image.py GOLDEN_DIR CORPUS_DIR
-       writes data_{image,exif,resize,colour}.bin to GOLDEN_DIR, and the pictures
+       writes data_{image,exif,resize,colour,fit,randaug}.bin to GOLDEN_DIR, and the pictures
        themselves and a few tars to CORPUS_DIR/image and CORPUS_DIR/tar (seeds of tests/fuzz)
 
 All numbers are little-endian. Records follow each other to the end of the file:
@@ -13,8 +13,13 @@ All numbers are little-endian. Records follow each other to the end of the file:
                    pixels, out pixels
   data_colour.bin  i32 change (0 brightness, 1 contrast, 2 saturation, 3 hue), i32 n_pixels,
                    f64 factor, pixels, out pixels
+  data_fit.bin     i32 width, height, size, pixels, out pixels: the shorter side to size / 0.875,
+                   the centre of that
+  data_randaug.bin i32 operation (in the order of vlm_randaug_op), i32 turned, i32 width, height,
+                   f64 magnitude, pixels, out pixels
 """
 import io
+import math
 import struct
 import sys
 import tarfile
@@ -178,6 +183,62 @@ def write_colours(out):
                 file.write(pixels.tobytes() + np.asarray(image).tobytes())
 
 
+def crop_fit(image, size):
+    width, height = image.size
+    target, shorter = int(size / 0.875), min(width, height)
+    image = image.resize((width * target // shorter, height * target // shorter), Image.BICUBIC)
+    left, top = round((image.width - size) / 2), round((image.height - size) / 2)
+    return image.crop((left, top, left + size, top + size))
+
+
+def write_fits(out):
+    cases = [(9, 7, 4), (7, 9, 4), (16, 16, 14), (40, 31, 7), (31, 64, 16), (5, 5, 21), (90, 4, 8), (37, 11, 12)]
+    with open(out / "data_fit.bin", "wb") as file:
+        for width, height, size in cases:
+            pixels = noise(height, width, 3)
+            file.write(struct.pack("<3i", width, height, size) + pixels.tobytes())
+            file.write(np.asarray(crop_fit(Image.fromarray(pixels), size)).tobytes())
+
+
+def affine(image, *matrix):
+    return image.transform(image.size, Image.AFFINE, matrix, Image.BILINEAR, fillcolor=(128, 128, 128))
+
+
+def rotate(image, degrees):
+    c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    x, y = image.width / 2, image.height / 2
+    return affine(image, c, s, x - x * c - y * s, -s, c, y + x * s - y * c)
+
+
+RANDAUG = [  # strength 0..1, negative where turned
+    lambda image, s: image,
+    lambda image, s: ImageOps.autocontrast(image),
+    lambda image, s: ImageOps.equalize(image),
+    lambda image, s: ImageEnhance.Brightness(image).enhance(0.1 + 1.8 * abs(s)),
+    lambda image, s: ImageEnhance.Sharpness(image).enhance(0.1 + 1.8 * abs(s)),
+    lambda image, s: affine(image, 1, 0.3 * s, 0, 0, 1, 0),
+    lambda image, s: affine(image, 1, 0, 0, 0.3 * s, 1, 0),
+    lambda image, s: affine(image, 1, 0, 10 * s, 0, 1, 0),
+    lambda image, s: affine(image, 1, 0, 0, 0, 1, 10 * s),
+    lambda image, s: rotate(image, 30 * s),
+]
+
+
+def write_randaug(out):
+    sizes = [(24, 17), (33, 40), (1, 3), (16, 16)]
+    with open(out / "data_randaug.bin", "wb") as file:
+        for op, change in enumerate(RANDAUG):
+            for i, magnitude in enumerate((7.0, 10.0, 2.5, 0.0)):
+                for turned in (0, 1) if op >= 5 else (0,):
+                    width, height = sizes[(i + op) % len(sizes)]
+                    pixels = noise(height, width, 3)
+                    if i % 2:  # few levels, far from the ends
+                        pixels = pixels // 32 * 5 + 70
+                    image = change(Image.fromarray(pixels), -magnitude / 10 if turned else magnitude / 10)
+                    file.write(struct.pack("<4id", op, turned, width, height, magnitude))
+                    file.write(pixels.tobytes() + np.asarray(image).tobytes())
+
+
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit(__doc__)
@@ -186,3 +247,5 @@ if __name__ == "__main__":
     write_resizes(folder)
     write_colours(folder)
     write_corpus(Path(sys.argv[2]), write_exif(folder))
+    write_fits(folder)
+    write_randaug(folder)
