@@ -20,6 +20,8 @@ typedef enum vlm_stream {
     VLM_STREAM_CODEBOOK = 11,  /* k-means start, revival of dead codes: a = step         */
     VLM_STREAM_BOOTSTRAP = 12, /* resampling of evaluation results                       */
     VLM_STREAM_MOMENTS = 13,   /* rounding of bf16 moments: a = step, b = parameter index, c = expert */
+    VLM_STREAM_RANDAUG = 14,   /* RandAugment: a = step, b = group, c = picture         */
+    VLM_STREAM_MIXUP = 15,     /* mixup and cutmix: a = step, b = group                  */
     VLM_STREAM_NEGATIVE = 20,  /* hard negatives of matching: a = step, b = group, c = 2 sample + side */
     VLM_STREAM_TEST = 99
 } vlm_stream;

@@ -49,6 +49,20 @@ static void print_range(const char *name, const range *r, const char *unit)
                r->sum / (double)r->n, unit);
 }
 
+static void add_picture(totals *t, const vlm_bytes *image)
+{
+    int64_t width = 0, height = 0;
+    if (!image->data) return;
+    t->n_kind[vlm_image_sniff(image->data, image->bytes)]++;
+    add(&t->image_bytes, (int64_t)image->bytes);
+    if (vlm_image_probe(image->data, image->bytes, &width, &height, NULL)) {
+        t->n_bad++;
+        return;
+    }
+    add(&t->width, width);
+    add(&t->height, height);
+}
+
 static void add_sample(totals *t, const vlm_sample *sample)
 {
     if (sample->image.data && sample->n_texts) t->n_pairs++;
@@ -58,16 +72,8 @@ static void add_sample(totals *t, const vlm_sample *sample)
     if (sample->json.data) t->n_json++;
     if (sample->n_texts) add(&t->texts_per_sample, sample->n_texts);
     for (int i = 0; i < sample->n_texts; i++) add(&t->text_bytes, (int64_t)sample->texts[i].bytes);
-    if (!sample->image.data) return;
-    int64_t width = 0, height = 0;
-    t->n_kind[vlm_image_sniff(sample->image.data, sample->image.bytes)]++;
-    add(&t->image_bytes, (int64_t)sample->image.bytes);
-    if (vlm_image_probe(sample->image.data, sample->image.bytes, &width, &height, NULL)) {
-        t->n_bad++;
-        return;
-    }
-    add(&t->width, width);
-    add(&t->height, height);
+    add_picture(t, &sample->image);
+    add_picture(t, &sample->image2);
 }
 
 /* Text as one line of at most 100 bytes; control bytes, which could move a terminal, as dots. */
@@ -84,18 +90,22 @@ static void print_text(const vlm_bytes *text)
     printf("%s\n", n < text->bytes ? " ..." : "");
 }
 
+static void print_picture(const vlm_bytes *image)
+{
+    int64_t width = 0, height = 0;
+    if (!image->data) return;
+    vlm_image_probe(image->data, image->bytes, &width, &height, NULL); /* 0 x 0: unreadable */
+    printf("    picture: %s, %lld x %lld, %zu bytes\n",
+           vlm_image_kind_name(vlm_image_sniff(image->data, image->bytes)), (long long)width,
+           (long long)height, image->bytes);
+}
+
 static void print_sample(int64_t i, const vlm_sample *sample)
 {
     printf("  sample %lld \"%s\" at byte %llu\n", (long long)i, sample->key,
            (unsigned long long)sample->offset);
-    if (sample->image.data) {
-        const vlm_bytes *image = &sample->image;
-        int64_t width = 0, height = 0;
-        vlm_image_probe(image->data, image->bytes, &width, &height, NULL); /* 0 x 0: unreadable */
-        printf("    picture: %s, %lld x %lld, %zu bytes\n",
-               vlm_image_kind_name(vlm_image_sniff(image->data, image->bytes)), (long long)width,
-               (long long)height, image->bytes);
-    }
+    print_picture(&sample->image);
+    print_picture(&sample->image2);
     for (int k = 0; k < sample->n_texts; k++) print_text(&sample->texts[k]);
     if (sample->json.data) printf("    json: %zu bytes\n", sample->json.bytes);
 }

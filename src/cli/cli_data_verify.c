@@ -37,10 +37,13 @@ static vlmoe_status check_sample(const vlm_sample *sample, const vlm_image_optio
                                &doc, error));
         vlm_json_free(doc);
     }
-    if (!sample->image.data) return VLMOE_OK;
-    vlm_image image = {0};
-    VLM_TRY(vlm_image_decode(sample->image.data, sample->image.bytes, limits, &image, error));
-    vlm_image_free(&image);
+    const vlm_bytes *const images[] = {&sample->image, &sample->image2};
+    for (int i = 0; i < VLM_COUNT(images); i++) {
+        vlm_image image = {0};
+        if (!images[i]->data) continue;
+        VLM_TRY(vlm_image_decode(images[i]->data, images[i]->bytes, limits, &image, error));
+        vlm_image_free(&image);
+    }
     return VLMOE_OK;
 }
 

@@ -128,8 +128,9 @@ static vlmoe_status decode(const job *j, const vlm_sample *sample, uint8_t *pixe
     vlm_image image = {0};
     VLM_TRY(vlm_image_decode(sample->image.data, sample->image.bytes, &j->manifest.limits, &image,
                              error));
-    vlmoe_status st =
-        vlm_image_fit(&image, j->model.trainer->config->model.image_size, pixels, error);
+    const vlmoe_config *config = j->model.trainer->config;
+    vlmoe_status st = vlm_image_fit(&image, vlm_source_fit(config), config->model.image_size,
+                                    pixels, NULL, error);
     vlm_image_free(&image);
     return st;
 }

@@ -69,7 +69,7 @@ static uint8_t *shrunk(const walk *w, uint8_t *pixels)
     const vlm_image image = {w->S, w->S, pixels};
     if (!out) return NULL;
     if (side == w->S) memcpy(out, pixels, (size_t)(3 * side * side));
-    else if (vlm_image_fit(&image, side, out, &w->t->error)) {
+    else if (vlm_image_fit(&image, VLM_FIT_SQUARE, side, out, NULL, &w->t->error)) {
         vlm_free(out);
         return NULL;
     }

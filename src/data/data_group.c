@@ -1,13 +1,17 @@
 /* Making one group: drawing its samples, pictures to pixels, texts to tokens, hiding. A pure
  * function of the source's settings and the group's number, so any thread may make any group. Not
  * here: which thread and when (data_prefetch.c). */
+#include <math.h>
+#include <string.h>
+#include "base_hash.h"
 #include "data_source.h"
 
 /* What the draws of one sample of a group are named by. */
 typedef struct place {
     int64_t step, group;
-    int64_t index;  /* among the group's pictures, or among its texts */
-    int64_t number; /* the sample's, in its stream */
+    int64_t index;   /* among the group's pictures, or among its texts */
+    int64_t number;  /* the sample's, in its stream */
+    int64_t example; /* among the stream's samples in the group */
     int stream;
 } place;
 
@@ -33,11 +37,14 @@ static vlm_rng mask_rng(const vlm_source *source, vlm_stream purpose, const plac
                       purpose == VLM_STREAM_MASK_IMAGE);
 }
 
+/* ---- Memory ---- */
+
 /* Bounds of the config keep every product here below 2^50. */
-size_t vlm_group_bytes(const vlm_group_shape *s, size_t start[6])
+size_t vlm_group_bytes(const vlm_group_shape *s, size_t start[VLM_GROUP_ARRAYS])
 {
-    const int64_t n_tokens = s->n_texts * s->text_len;
-    const int64_t sizes[6] = {
+    const int64_t n_tokens = s->n_texts * s->text_len,
+                  n_offsets = s->n_examples ? s->n_examples + 1 : 0;
+    const int64_t sizes[VLM_GROUP_ARRAYS] = {
         s->n_pictures * s->image_size * s->image_size * 3,
         s->n_pictures * s->n_patches,
         n_tokens * (int64_t)sizeof(int32_t),
@@ -45,28 +52,42 @@ size_t vlm_group_bytes(const vlm_group_shape *s, size_t start[6])
         (s->n_samples + 1) *
             (int64_t)sizeof(int32_t), /* a stream may count texts without having any */
         s->n_samples * (int64_t)sizeof(int64_t),
+        n_offsets * (int64_t)sizeof(int32_t),
+        s->n_labels * (int64_t)sizeof(int32_t),
+        s->n_labels * (int64_t)sizeof(float),
+        s->n_examples * (int64_t)sizeof(int32_t),
     };
     size_t at = 0;
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < VLM_GROUP_ARRAYS; i++) {
         if (start) start[i] = at;
         at += vlm_round_up((size_t)sizes[i], 64);
     }
     return at;
 }
 
+vlm_group_shape vlm_sets_shape(const vlm_sets sets[VLM_STREAMS])
+{
+    vlm_group_shape shape = {0};
+    for (int i = 0; i < VLM_STREAMS; i++) {
+        if (!sets[i].is_on) continue;
+        const int64_t n = sets[i].per_group, rows = n * sets[i].n_pictures;
+        shape.n_samples += sets[i].is_apart ? 2 * n : rows;
+        if (sets[i].has_pixels) shape.n_pictures += rows;
+        if (sets[i].has_text) shape.n_texts += rows;
+        if (!sets[i].is_judged) continue;
+        shape.n_examples += n;
+        if (sets[i].is_labelled) shape.n_labels += 2 * n * VLM_LABELS_MAX; /* two may be mixed */
+    }
+    return shape;
+}
+
 vlmoe_status vlm_group_reserve(const vlm_source *source, vlm_group *group, vlmoe_error *error)
 {
-    vlm_group_shape shape = {.image_size = source->image_size,
-                             .n_patches = source->grid * source->grid,
-                             .text_len = source->text_len};
-    for (int i = 0; i < VLM_STREAMS; i++) {
-        const vlm_sets *sets = &source->sets[i];
-        if (!sets->is_on) continue;
-        shape.n_samples += sets->per_group;
-        if (sets->has_pixels) shape.n_pictures += sets->per_group;
-        if (sets->has_text) shape.n_texts += sets->per_group;
-    }
-    size_t start[6], bytes = vlm_group_bytes(&shape, start);
+    vlm_group_shape shape = vlm_sets_shape(source->sets);
+    shape.image_size = source->image_size;
+    shape.n_patches = source->grid * source->grid;
+    shape.text_len = source->text_len;
+    size_t start[VLM_GROUP_ARRAYS], bytes = vlm_group_bytes(&shape, start);
     char *block = vlm_alloc(bytes);
     if (!block) return vlm_fail(error, VLMOE_E_NOMEM, "no memory for a group of %zu bytes", bytes);
     *group = (vlm_group){
@@ -79,10 +100,19 @@ vlmoe_status vlm_group_reserve(const vlm_source *source, vlm_group *group, vlmoe
         .text_offset = (int32_t *)(block + start[4]),
         .sample = (int64_t *)(block + start[5]),
     };
+    if (shape.n_examples) {
+        group->label_offset = (int32_t *)(block + start[6]);
+        group->label = (int32_t *)(block + start[7]);
+        group->label_score = (float *)(block + start[8]);
+        group->concept = (int32_t *)(block + start[9]);
+    }
     return VLMOE_OK;
 }
 
-static int64_t group_count(const vlm_source *source, int stream, int64_t number)
+/* ---- Which samples ---- */
+
+/* Samples of a stream in group `number`. */
+static int64_t sample_count(const vlm_source *source, int stream, int64_t number)
 {
     const vlm_sets *sets = &source->sets[stream];
     if (!sets->is_on) return 0;
@@ -91,14 +121,36 @@ static int64_t group_count(const vlm_source *source, int stream, int64_t number)
     return VLM_MAX(0, VLM_MIN(left, sets->per_group));
 }
 
+/* Counts of a group's streams, and of what is judged. */
+static void count(const vlm_source *source, int64_t number, vlm_group *group)
+{
+    const vlm_sets *pairs = &source->sets[VLM_PAIRS];
+    const int64_t n_pairs = sample_count(source, VLM_PAIRS, number);
+    group->n_images = sample_count(source, VLM_IMAGES, number);
+    group->n_texts = sample_count(source, VLM_TEXTS, number);
+    group->n_pairs = pairs->is_apart ? 0 : n_pairs * pairs->n_pictures;
+    if (pairs->is_apart) group->n_images = group->n_texts = n_pairs;
+    group->n_examples = 0;
+    for (int i = 0; i < VLM_STREAMS; i++)
+        if (source->sets[i].is_judged) group->n_examples += sample_count(source, i, number);
+}
+
 static int64_t draw_sample(const vlm_source *source, int stream, int64_t number, int64_t i)
 {
     const vlm_sets *sets = &source->sets[stream];
     int64_t n = number * sets->per_group + i, i_set, i_sample;
     if (source->mode == VLM_SOURCE_EVAL) return n;
     vlm_mix_draw(&sets->mix, n, &i_set, &i_sample);
-    return sets->first[i_set] + i_sample;
+    return sets->first[i_set] + (sets->skips ? sets->labelled[i_set][i_sample] : i_sample);
 }
+
+/* ---- Pictures ---- */
+
+/* A sample as it is read. */
+typedef struct sample_facts {
+    vlm_sample sample;
+    vlm_sample_facts facts;
+} sample_facts;
 
 /* Which part of a picture is taken, and which way round. */
 typedef struct view {
@@ -109,7 +161,6 @@ typedef struct view {
 static view draw_view(const vlm_source *source, vlm_size size, vlm_rng *rng)
 {
     view v = {{0, 0, size.width, size.height}, false};
-    if (source->mode == VLM_SOURCE_EVAL) return v;
     if (source->crops) v.box = vlm_augment_box(&source->augment, size.width, size.height, rng);
     v.is_mirrored = vlm_rng_unit(rng) < source->augment.mirror;
     return v;
@@ -117,41 +168,58 @@ static view draw_view(const vlm_source *source, vlm_size size, vlm_rng *rng)
 
 /* pixels [image_size, image_size, 3]. The view is drawn before decoding, so that only what the
  * resize reads needs to be decoded. */
-static vlmoe_status make_pixels(const group_job *job, const place *at, const vlm_sample *sample,
+static vlmoe_status make_pixels(const group_job *job, const place *at, const vlm_picture_file *file,
                                 uint8_t *pixels, vlmoe_error *error)
 {
     const vlm_source *source = job->source;
     const int64_t size = source->image_size;
     vlm_picture picture;
     vlm_image image;
+    VLM_TRY(vlm_picture_open(source, file, job->workspace, &picture, error));
+    if (source->mode == VLM_SOURCE_EVAL) {
+        VLM_TRY(vlm_picture_read(source, &picture, NULL, &image, error));
+        return vlm_image_fit(&image, source->fit, size, pixels, job->workspace, error);
+    }
     vlm_rng rng = rng_at(source, VLM_STREAM_AUGMENT, at);
-    VLM_TRY(vlm_picture_open(source, vlm_picture_key(at->stream, at->number), sample,
-                             job->workspace, &picture, error));
     const view v = draw_view(source, picture.size, &rng);
     const vlm_box part = vlm_image_resize_reads(picture.size, v.box, (vlm_size){size, size});
     VLM_TRY(vlm_picture_read(source, &picture, &part, &image, error));
     const vlm_image out = {size, size, pixels};
     VLM_TRY(vlm_image_resize(&image, v.box, &out, job->workspace, error));
     if (v.is_mirrored) vlm_image_mirror(pixels, size, size);
-    if (source->mode == VLM_SOURCE_TRAIN)
-        vlm_augment_colour(&source->augment, pixels, size * size, &rng);
+    vlm_rng drawn = rng_at(source, VLM_STREAM_RANDAUG, at);
+    VLM_TRY(vlm_randaug_apply(&source->randaug, &out, &drawn, job->workspace, error));
+    vlm_augment_colour(&source->augment, pixels, size * size, &rng);
     return VLMOE_OK;
 }
 
-static vlmoe_status fill_picture(const group_job *job, const place *at, const vlm_sample *sample,
-                                 vlmoe_error *error)
+/* Picture `which` of a sample becomes picture at->index of the group. */
+static vlmoe_status fill_picture(const group_job *job, const place *at, const sample_facts *read,
+                                 int which, vlmoe_error *error)
 {
     const vlm_source *source = job->source;
     const vlm_sets *sets = &source->sets[at->stream];
     vlm_group *group = job->group;
     const int64_t picture_bytes = group->image_size * group->image_size * 3;
-    VLM_TRY(make_pixels(job, at, sample, group->pixels + at->index * picture_bytes, error));
+    const vlm_sample_at of = {at->stream, at->number, &read->sample, &read->facts};
+    vlm_picture_file file;
+    VLM_TRY(vlm_sets_picture(sets, &of, which, &file, error));
+    vlmoe_status status =
+        make_pixels(job, at, &file, group->pixels + at->index * picture_bytes, error);
+    if (status) {
+        if (file.shard)
+            vlm_fail_in(error, "its picture at byte %llu of %s", (unsigned long long)file.offset,
+                        file.shard);
+        return status;
+    }
     vlm_rng rng = mask_rng(source, VLM_STREAM_MASK_IMAGE, at);
     vlm_mask_blocks(source->grid, source->grid, sets->hides_patches ? sets->mask_patches : 0.0,
                     source->block_min, source->block_aspect, &rng,
                     group->patch_mask + at->index * group->n_patches);
     return VLMOE_OK;
 }
+
+/* ---- Texts ---- */
 
 /* Which of several texts of a picture: any in training, the first in evaluation. */
 static const vlm_bytes *pick_text(const vlm_source *source, const place *at,
@@ -174,72 +242,188 @@ static void hide_words(const vlm_source *source, const place *at, int64_t n, int
     vlm_mask_text(&words, &rng, n, ids, target);
 }
 
-static vlmoe_status fill_text(const vlm_source *source, const place *at, const vlm_sample *sample,
-                              vlm_group *group, vlmoe_error *error)
+/* Text to tokens: ids has room for text_len. */
+static vlmoe_status encode(const vlm_source *source, const vlm_sets *sets, const vlm_sample *sample,
+                           const vlm_bytes *text, vlm_group *group, int64_t *n, vlmoe_error *error)
 {
     int32_t *ids = group->token + group->n_tokens;
-    int64_t n = 0, n_all = 0;
-    if (sample->n_texts < 1) return vlm_fail(error, VLMOE_E_FORMAT, "the sample has no text");
-    const vlm_bytes *text = pick_text(source, at, sample);
-    VLM_TRY(vlm_spm_encode(source->spm, (const char *)text->data, text->bytes, source->text_len,
-                           ids, &n, &n_all, error));
-    if (n_all <= 2) return vlm_fail(error, VLMOE_E_FORMAT, "the text is empty");
-    if (n_all > n && source->overlong_is_error)
+    const int64_t limit = source->text_len;
+    const int n_special = sets->has_two_texts ? 3 : 2;
+    int64_t n_all = 0;
+    if (sets->has_two_texts)
+        VLM_TRY(vlm_spm_encode_pair(source->spm, &sample->texts[0], &sample->texts[1], limit, ids,
+                                    n, &n_all, error));
+    else
+        VLM_TRY(vlm_spm_encode(source->spm, (const char *)text->data, text->bytes, limit, ids, n,
+                               &n_all, error));
+    if (n_all <= n_special) return vlm_fail(error, VLMOE_E_FORMAT, "the text is empty");
+    if (n_all > *n && source->overlong_is_error)
         return vlm_fail(
             error, VLMOE_E_FORMAT,
             "the text has %lld tokens, model.text_len is %lld and data.overlong is \"error\"",
-            (long long)n_all, (long long)source->text_len);
-    group->n_cut += n_all > n;
-    hide_words(source, at, n, ids, group->token_target + group->n_tokens);
-    group->n_tokens += n;
+            (long long)n_all, (long long)limit);
+    group->n_cut += n_all > *n;
     return VLMOE_OK;
+}
+
+/* Equal texts are positives of each other: spaces at the ends do not count. */
+static int32_t concept_of(const vlm_bytes *text)
+{
+    size_t first = 0, end = text->bytes;
+    while (first < end && text->data[first] <= ' ') first++;
+    while (end > first && text->data[end - 1] <= ' ') end--;
+    return (int32_t)(uint32_t)vlm_hash64(text->data + first, end - first);
+}
+
+static vlmoe_status fill_text(const vlm_source *source, const place *at, const vlm_sample *sample,
+                              vlm_group *group, vlmoe_error *error)
+{
+    const vlm_sets *sets = &source->sets[at->stream];
+    int64_t n = 0;
+    if (sample->n_texts < 1) return vlm_fail(error, VLMOE_E_FORMAT, "the sample has no text");
+    if (sets->has_two_texts && sample->n_texts != 2)
+        return vlm_fail(error, VLMOE_E_FORMAT,
+                        "the sample has %d text%s, and this task reads two: premise and hypothesis",
+                        sample->n_texts, sample->n_texts == 1 ? "" : "s");
+    const vlm_bytes *text = pick_text(source, at, sample);
+    VLM_TRY(encode(source, sets, sample, text, group, &n, error));
+    hide_words(source, at, n, group->token + group->n_tokens,
+               group->token_target + group->n_tokens);
+    group->n_tokens += n;
+    group->text_offset[at->index + 1] = (int32_t)group->n_tokens;
+    if (sets->has_concepts) group->concept[at->example] = concept_of(text);
+    return VLMOE_OK;
+}
+
+/* Text at is the one before it once more. */
+static void repeat_text(vlm_group *group, int64_t at)
+{
+    const int32_t from = group->text_offset[at - 1], n = group->text_offset[at] - from;
+    memcpy(group->token + group->n_tokens, group->token + from, (size_t)n * sizeof *group->token);
+    memcpy(group->token_target + group->n_tokens, group->token_target + from,
+           (size_t)n * sizeof *group->token_target);
+    group->n_tokens += n;
+    group->text_offset[at + 1] = (int32_t)group->n_tokens;
+}
+
+/* ---- Labels ---- */
+
+static vlmoe_status check_labels(const vlm_source *source, const vlm_sets *sets,
+                                 const vlm_sample_facts *facts, vlmoe_error *error)
+{
+    double sum = 0.0;
+    for (int i = 0; i < facts->n_labels; i++) sum += (double)facts->score[i];
+    if (!facts->n_labels && source->mode == VLM_SOURCE_TRAIN)
+        return vlm_fail(error, VLMOE_E_FORMAT,
+                        "the sample has no label with a score above 0; task.unlabelled = skip "
+                        "leaves such samples out");
+    if (facts->n_labels && sets->has_shares && !(fabs(sum - 1.0) <= 1e-3))
+        return vlm_fail(error, VLMOE_E_FORMAT, "the scores of its labels add up to %g, not 1", sum);
+    return VLMOE_OK;
+}
+
+static vlmoe_status fill_labels(const vlm_source *source, const place *at,
+                                const vlm_sample_facts *facts, vlm_group *group, vlmoe_error *error)
+{
+    const vlm_sets *sets = &source->sets[at->stream];
+    int32_t *end = &group->label_offset[at->example + 1];
+    *end = group->label_offset[at->example];
+    if (!sets->is_labelled) return VLMOE_OK;
+    VLM_TRY(check_labels(source, sets, facts, error));
+    for (int i = 0; i < facts->n_labels; i++, (*end)++) {
+        group->label[*end] = facts->label[i];
+        group->label_score[*end] = facts->score[i];
+    }
+    return VLMOE_OK;
+}
+
+/* ---- The group ---- */
+
+/* picture, text: where the sample's first of each goes. */
+static vlmoe_status fill_parts(const group_job *job, const place *picture, const place *text,
+                               const sample_facts *read, vlmoe_error *error)
+{
+    const vlm_sets *sets = &job->source->sets[picture->stream];
+    for (int i = 0; sets->has_pixels && i < sets->n_pictures; i++) {
+        place at = *picture;
+        at.index += i;
+        VLM_TRY(fill_picture(job, &at, read, i, error));
+    }
+    if (sets->has_text) VLM_TRY(fill_text(job->source, text, &read->sample, job->group, error));
+    for (int i = 1; sets->has_text && i < sets->n_pictures; i++)
+        repeat_text(job->group, text->index + i);
+    return sets->is_judged ? fill_labels(job->source, text, &read->facts, job->group, error)
+                           : VLMOE_OK;
 }
 
 static vlmoe_status fill_sample(const group_job *job, const place *picture, const place *text,
                                 vlmoe_error *error)
 {
     const vlm_sets *sets = &job->source->sets[picture->stream];
-    vlm_sample sample;
-    VLM_TRY(vlm_sets_get(sets, picture->number, &sample, error));
-    vlmoe_status status = VLMOE_OK;
-    if (sets->has_pixels) status = fill_picture(job, picture, &sample, error);
-    if (!status && sets->has_text)
-        status = fill_text(job->source, text, &sample, job->group, error);
+    sample_facts read;
+    VLM_TRY(vlm_sets_get(sets, picture->number, &read.sample, error));
+    vlmoe_status status = vlm_sets_facts(sets, &read.sample, &read.facts, error);
+    if (!status) status = fill_parts(job, picture, text, &read, error);
     if (status)
-        vlm_fail_in(error, "%s: %s, sample %.160s at byte %llu", sets->name, sample.shard,
-                    sample.key, (unsigned long long)sample.offset);
+        vlm_fail_in(error, "%s: %s, sample %.160s at byte %llu", sets->name, read.sample.shard,
+                    read.sample.key, (unsigned long long)read.sample.offset);
     return status;
+}
+
+/* Where the rows of a stream begin in a group. Pictures are numbered A then B, texts B then C,
+ * samples A, B, C (A images, B pairs, C texts). */
+typedef struct rows {
+    int64_t picture, text, sample, sample_of_text;
+} rows;
+
+static rows rows_of(const vlm_source *source, int stream, const vlm_group *group)
+{
+    const int64_t a = group->n_images, b = group->n_pairs;
+    if (stream == VLM_IMAGES) return (rows){0, 0, 0, -1};
+    if (stream == VLM_TEXTS) return (rows){0, b, a + b, -1};
+    return source->sets[VLM_PAIRS].is_apart ? (rows){0, 0, 0, a} : (rows){a, 0, a, -1};
 }
 
 static vlmoe_status fill_stream(const group_job *job, int stream, int64_t number,
                                 vlmoe_error *error)
 {
     vlm_group *group = job->group;
-    /* Pictures are numbered A then B, texts B then C, samples A, B, C (A images, B pairs, C texts).
-     */
-    const int64_t n = stream == VLM_IMAGES  ? group->n_images
-                      : stream == VLM_PAIRS ? group->n_pairs
-                                            : group->n_texts;
-    const int64_t first_picture = stream == VLM_PAIRS ? group->n_images : 0;
-    const int64_t first_text = stream == VLM_TEXTS ? group->n_pairs : 0;
-    const int64_t first_sample = stream == VLM_IMAGES  ? 0
-                                 : stream == VLM_PAIRS ? group->n_images
-                                                       : group->n_images + group->n_pairs;
+    const int copies = job->source->sets[stream].n_pictures;
+    const int64_t n = sample_count(job->source, stream, number);
+    const rows first = rows_of(job->source, stream, group);
     for (int64_t i = 0; i < n; i++) {
         if (atomic_load_explicit(job->cancel, memory_order_relaxed)) return VLMOE_E_STATE;
         place picture = {.step = group->step,
                          .group = group->index,
-                         .index = first_picture + i,
+                         .index = first.picture + i * copies,
+                         .example = i,
                          .stream = stream};
         picture.number = draw_sample(job->source, stream, number, i);
         place text = picture;
-        text.index = first_text + i;
-        group->sample[first_sample + i] = picture.number;
-        VLM_TRY(fill_sample(job, &picture, &text, error));
+        text.index = first.text + i * copies;
+        for (int c = 0; c < copies; c++)
+            group->sample[first.sample + i * copies + c] = picture.number;
+        if (first.sample_of_text >= 0) group->sample[first.sample_of_text + i] = picture.number;
         /* A stream that has no text here still counts: its texts have no tokens. */
-        if (stream != VLM_IMAGES) group->text_offset[text.index + 1] = (int32_t)group->n_tokens;
+        for (int c = 0; c < copies && stream != VLM_IMAGES; c++)
+            group->text_offset[text.index + c + 1] = (int32_t)group->n_tokens;
+        VLM_TRY(fill_sample(job, &picture, &text, error));
     }
     return VLMOE_OK;
+}
+
+/* Only classify has either on (the config's check), so examples are images. */
+static vlmoe_status mix_examples(const group_job *job, vlmoe_error *error)
+{
+    const vlm_source *source = job->source;
+    vlm_group *group = job->group;
+    if (source->mode == VLM_SOURCE_EVAL) return VLMOE_OK;
+    if (source->mixup.mixup <= 0.0 && source->mixup.cutmix <= 0.0) return VLMOE_OK;
+    vlm_rng rng = vlm_rng_at(source->seed, VLM_STREAM_MIXUP, (uint64_t)group->step,
+                             (uint64_t)group->index, 0);
+    const vlm_mixture mixture = vlm_mixture_draw(&source->mixup, source->image_size, &rng);
+    vlm_workspace_reset(job->workspace);
+    return vlm_mixture_apply(&mixture, group, job->workspace, error);
 }
 
 vlmoe_status vlm_group_fill(const vlm_source *source, int64_t number, vlm_workspace *workspace,
@@ -248,13 +432,16 @@ vlmoe_status vlm_group_fill(const vlm_source *source, int64_t number, vlm_worksp
     const group_job job = {source, workspace, group, cancel};
     group->step = number / source->groups;
     group->index = number % source->groups;
-    group->n_images = group_count(source, VLM_IMAGES, number);
-    group->n_pairs = group_count(source, VLM_PAIRS, number);
-    group->n_texts = group_count(source, VLM_TEXTS, number);
+    count(source, number, group);
     group->n_tokens = 0;
     group->n_cut = 0;
     group->text_offset[0] = 0;
+    if (group->n_examples) {
+        group->label_offset[0] = 0;
+        memset(group->concept, 0, (size_t)group->n_examples * sizeof *group->concept);
+    }
     VLM_TRY(fill_stream(&job, VLM_IMAGES, number, error));
     VLM_TRY(fill_stream(&job, VLM_PAIRS, number, error));
-    return fill_stream(&job, VLM_TEXTS, number, error);
+    VLM_TRY(fill_stream(&job, VLM_TEXTS, number, error));
+    return mix_examples(&job, error);
 }

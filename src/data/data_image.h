@@ -100,9 +100,17 @@ vlmoe_status vlm_image_resize(const vlm_image *image, vlm_box box, const vlm_ima
 /* The part of a picture that such a resize reads. */
 vlm_box vlm_image_resize_reads(vlm_size picture, vlm_box box, vlm_size out);
 
-/* The transform of evaluation: the whole picture to a square, aspect not kept. out is [size, size,
- * 3]. */
-vlmoe_status vlm_image_fit(const vlm_image *image, int64_t size, uint8_t *out, vlmoe_error *error);
+/* The two transforms of evaluation: the whole picture to a square, aspect not kept; or its shorter
+ * side to size / 0.875, rounded down, the longer in proportion, and of that the central square. */
+typedef enum vlm_fit {
+    VLM_FIT_SQUARE,
+    VLM_FIT_CROP
+} vlm_fit;
+
+/* out is [size, size, 3]; only what it needs of a longer side is computed. Every byte equals
+ * Pillow's resize and crop. workspace NULL = one for this call. Errors: NOMEM. */
+vlmoe_status vlm_image_fit(const vlm_image *image, vlm_fit fit, int64_t size, uint8_t *out,
+                           vlm_workspace *workspace, vlmoe_error *error);
 
 void vlm_image_mirror(uint8_t *pixels, int64_t width,
                       int64_t height); /* left to right, in place; pixels [height, width, 3] */

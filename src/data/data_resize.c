@@ -50,11 +50,17 @@ static void axis_fill(vlm_axis *a, int64_t i, const window *w, double *scratch)
     a->count[i] = (int32_t)n;
 }
 
-/* n_in pixels, of which [start, start + length) become n_out. */
-static vlmoe_status axis_make(int64_t n_in, int64_t start, int64_t length, vlm_workspace *workspace,
-                              vlm_axis *axis, vlmoe_error *error)
+/* One side of a resize: of n_in pixels [start, start + length) become n_all, of which n_out from
+ * `from` on are wanted. */
+typedef struct side {
+    int64_t n_in, start, length, n_all, from, n_out;
+} side;
+
+static vlmoe_status axis_make(const side *s, vlm_workspace *workspace, vlm_axis *axis,
+                              vlmoe_error *error)
 {
-    const double scale = (double)length / (double)axis->n;
+    const double scale = (double)s->length / (double)s->n_all;
+    *axis = (vlm_axis){.n = s->n_out};
     axis->width = (int64_t)ceil(2.0 * VLM_MAX(scale, 1.0)) * 2 + 1;
     const size_t n = (size_t)axis->n, width = (size_t)axis->width;
     double *scratch = vlm_workspace_take(workspace, width, sizeof *scratch);
@@ -63,9 +69,9 @@ static vlmoe_status axis_make(int64_t n_in, int64_t start, int64_t length, vlm_w
     axis->weight = vlm_workspace_take(workspace, n * width, sizeof *axis->weight);
     if (!scratch || !axis->first || !axis->count || !axis->weight)
         return vlm_fail(error, VLMOE_E_NOMEM, "no memory to resize %lld pixels to %lld",
-                        (long long)length, (long long)axis->n);
+                        (long long)s->length, (long long)axis->n);
     for (int64_t i = 0; i < axis->n; i++) {
-        window w = window_of(i, n_in, start, scale);
+        window w = window_of(s->from + i, s->n_in, s->start, scale);
         axis_fill(axis, i, &w, scratch);
     }
     return VLMOE_OK;
@@ -127,24 +133,32 @@ static vlmoe_status two_passes(const vlm_image *image, const vlm_axis *across, c
     return VLMOE_OK;
 }
 
-static vlmoe_status resize(const vlm_image *image, vlm_box box, const vlm_image *out,
-                           vlm_workspace *workspace, vlmoe_error *error)
+static vlmoe_status resize_sides(const vlm_image *image, const side *x, const side *y,
+                                 const vlm_image *out, vlm_workspace *workspace, vlmoe_error *error)
 {
-    vlm_axis across = {.n = out->width}, down = {.n = out->height};
-    VLM_TRY(axis_make(image->width, box.x, box.width, workspace, &across, error));
-    VLM_TRY(axis_make(image->height, box.y, box.height, workspace, &down, error));
+    vlm_axis across, down;
+    VLM_TRY(axis_make(x, workspace, &across, error));
+    VLM_TRY(axis_make(y, workspace, &down, error));
     return two_passes(image, &across, &down, workspace, out, error);
+}
+
+static vlmoe_status resize(const vlm_image *image, const side *x, const side *y,
+                           const vlm_image *out, vlm_workspace *workspace, vlmoe_error *error)
+{
+    if (workspace) return resize_sides(image, x, y, out, workspace, error);
+    VLM_TRY(vlm_workspace_create(&workspace, error));
+    vlmoe_status st = resize_sides(image, x, y, out, workspace, error);
+    vlm_workspace_destroy(workspace);
+    return st;
 }
 
 vlmoe_status vlm_image_resize(const vlm_image *image, vlm_box box, const vlm_image *out,
                               vlm_workspace *workspace, vlmoe_error *error)
 {
     VLM_TRY(check(image, box, out, error));
-    if (workspace) return resize(image, box, out, workspace, error);
-    VLM_TRY(vlm_workspace_create(&workspace, error));
-    vlmoe_status st = resize(image, box, out, workspace, error);
-    vlm_workspace_destroy(workspace);
-    return st;
+    const side x = {image->width, box.x, box.width, out->width, 0, out->width};
+    const side y = {image->height, box.y, box.height, out->height, 0, out->height};
+    return resize(image, &x, &y, out, workspace, error);
 }
 
 vlm_box vlm_image_resize_reads(vlm_size picture, vlm_box box, vlm_size out)
@@ -157,10 +171,27 @@ vlm_box vlm_image_resize_reads(vlm_size picture, vlm_box box, vlm_size out)
                      window_of(out.height - 1, picture.height, box.y, down).high - top};
 }
 
-vlmoe_status vlm_image_fit(const vlm_image *image, int64_t size, uint8_t *out, vlmoe_error *error)
+/* The central n_out of what n_in pixels become when `shorter`, the picture's shorter side, becomes
+ * `target`. Half a pixel goes to the even corner, as Python's round has it in torchvision's
+ * CenterCrop. */
+static side central_side(int64_t n_in, int64_t shorter, int64_t target, int64_t n_out)
 {
-    return vlm_image_resize(image, (vlm_box){0, 0, image->width, image->height},
-                            &(vlm_image){size, size, out}, NULL, error);
+    side s = {n_in, 0, n_in, n_in * target / shorter, 0, n_out};
+    s.from = (int64_t)rint((double)(s.n_all - n_out) / 2.0);
+    return s;
+}
+
+vlmoe_status vlm_image_fit(const vlm_image *image, vlm_fit fit, int64_t size, uint8_t *out,
+                           vlm_workspace *workspace, vlmoe_error *error)
+{
+    const vlm_image square = {size, size, out};
+    const int64_t width = image->width, height = image->height, shorter = VLM_MIN(width, height);
+    if (fit == VLM_FIT_SQUARE)
+        return vlm_image_resize(image, (vlm_box){0, 0, width, height}, &square, workspace, error);
+    const int64_t target = size * 8 / 7; /* size / 0.875 */
+    const side x = central_side(width, shorter, target, size);
+    const side y = central_side(height, shorter, target, size);
+    return resize(image, &x, &y, &square, workspace, error);
 }
 
 void vlm_image_mirror(uint8_t *pixels, int64_t width, int64_t height)

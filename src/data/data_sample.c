@@ -5,24 +5,10 @@
 
 enum { PICTURE_BYTES_MAX = 256 << 20 };
 
-vlmoe_status vlm_sets_get(const vlm_sets *sets, int64_t number, vlm_sample *out, vlmoe_error *error)
-{
-    if (number < 0 || number >= sets->samples)
-        return vlm_fail(error, VLMOE_E_ARG, "%s: no sample %lld, there are %lld", sets->name,
-                        (long long)number, (long long)sets->samples);
-    int64_t low = 0, high = sets->n_sets; /* first[low] <= number < first[high] */
-    while (high - low > 1) {
-        int64_t middle = (low + high) / 2;
-        if (sets->first[middle] <= number) low = middle;
-        else high = middle;
-    }
-    return vlm_shards_get(sets->set[low], number - sets->first[low], out, error);
-}
-
-vlmoe_status vlm_picture_open(const vlm_source *source, uint64_t key, const vlm_sample *sample,
+vlmoe_status vlm_picture_open(const vlm_source *source, const vlm_picture_file *file,
                               vlm_workspace *workspace, vlm_picture *out, vlmoe_error *error)
 {
-    vlm_picture picture = {.key = key, .kept = vlm_cache_get(source->cache, key)};
+    vlm_picture picture = {.key = file->key, .kept = vlm_cache_get(source->cache, file->key)};
     vlm_workspace_reset(workspace);
     if (picture.kept) {
         picture.file.workspace = workspace;
@@ -30,8 +16,7 @@ vlmoe_status vlm_picture_open(const vlm_source *source, uint64_t key, const vlm_
         *out = picture;
         return VLMOE_OK;
     }
-    if (!sample->image.data) return vlm_fail(error, VLMOE_E_FORMAT, "the sample has no picture");
-    VLM_TRY(vlm_image_open(workspace, sample->image.data, sample->image.bytes, &source->decode,
+    VLM_TRY(vlm_image_open(workspace, file->file.data, file->file.bytes, &source->decode,
                            &picture.file, error));
     picture.size = (vlm_size){picture.file.width, picture.file.height};
     *out = picture;
@@ -76,18 +61,37 @@ vlmoe_status vlm_picture_read(const vlm_source *source, const vlm_picture *pictu
     return VLMOE_OK;
 }
 
+static vlmoe_status fit_picture(vlm_source *source, const vlm_picture_file *file, uint8_t *pixels,
+                                vlmoe_error *error)
+{
+    vlm_workspace *workspace = source->workspaces[source->n_workers];
+    vlm_picture picture;
+    vlm_image image;
+    vlmoe_status status = vlm_picture_open(source, file, workspace, &picture, error);
+    if (!status) status = vlm_picture_read(source, &picture, NULL, &image, error);
+    if (!status)
+        status = vlm_image_fit(&image, source->fit, source->image_size, pixels, workspace, error);
+    if (status && file->shard)
+        vlm_fail_in(error, "its picture at byte %llu of %s", (unsigned long long)file->offset,
+                    file->shard);
+    return status;
+}
+
+/* All pictures of source->view, which is sample i of a stream. */
 static vlmoe_status fit_sample(vlm_source *source, int stream, int64_t i, uint8_t *pixels,
                                vlmoe_error *error)
 {
-    vlm_workspace *workspace = source->workspaces[source->n_workers];
-    const int64_t size = source->image_size;
-    vlm_picture picture;
-    vlm_image image;
-    VLM_TRY(vlm_picture_open(source, vlm_picture_key(stream, i), &source->view, workspace, &picture,
-                             error));
-    VLM_TRY(vlm_picture_read(source, &picture, NULL, &image, error));
-    return vlm_image_resize(&image, (vlm_box){0, 0, image.width, image.height},
-                            &(vlm_image){size, size, pixels}, workspace, error);
+    const vlm_sets *sets = &source->sets[stream];
+    const int64_t bytes = source->image_size * source->image_size * 3;
+    vlm_sample_facts facts;
+    VLM_TRY(vlm_sets_facts(sets, &source->view, &facts, error));
+    const vlm_sample_at at = {stream, i, &source->view, &facts};
+    for (int which = 0; which < sets->n_pictures; which++) {
+        vlm_picture_file file;
+        VLM_TRY(vlm_sets_picture(sets, &at, which, &file, error));
+        VLM_TRY(fit_picture(source, &file, pixels + which * bytes, error));
+    }
+    return VLMOE_OK;
 }
 
 vlmoe_status vlm_source_sample(vlm_source *source, int stream, int64_t i, uint8_t *pixels,
@@ -107,9 +111,11 @@ vlmoe_status vlm_source_sample(vlm_source *source, int stream, int64_t i, uint8_
         }
     }
     *out = (vlm_sample_view){.key = sample->key,
+                             .texts = sample->texts,
                              .json = (const char *)sample->json.data,
                              .json_bytes = sample->json.bytes};
     if (stream != VLM_IMAGES && sample->n_texts > 0) {
+        out->n_texts = sample->n_texts;
         out->text = (const char *)sample->texts[0].data;
         out->text_bytes = sample->texts[0].bytes;
     }
@@ -132,7 +138,9 @@ vlmoe_status vlm_picture_load(const vlmoe_config *config, const char *path, uint
     const vlm_image_options options = vlm_source_decode_options(config);
     VLM_TRY(vlm_file_read(path, PICTURE_BYTES_MAX, &data, &bytes, error));
     vlmoe_status status = vlm_image_decode(data, bytes, &options, &image, error);
-    if (!status) status = vlm_image_fit(&image, config->model.image_size, pixels, error);
+    if (!status)
+        status = vlm_image_fit(&image, vlm_source_fit(config), config->model.image_size, pixels,
+                               NULL, error);
     if (status) vlm_fail_in(error, "%s", path);
     vlm_image_free(&image);
     vlm_free(data);

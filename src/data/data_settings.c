@@ -25,6 +25,42 @@ static void settle_tokeniser(vlm_sets *sets)
     sets[VLM_IMAGES].has_pixels = sets[VLM_PAIRS].has_pixels = true;
 }
 
+/* What the tasks on labelled sets read. */
+typedef struct task_row {
+    const char *name;
+    int stream, n_pictures;
+    bool has_text, has_two_texts, is_labelled, has_shares, is_apart;
+} task_row;
+static const task_row task_rows[] = {
+    {"vqa", VLM_PAIRS, 1, .has_text = true, .is_labelled = true},
+    {"nlvr2", VLM_PAIRS, 2, .has_text = true, .is_labelled = true, .has_shares = true},
+    {"retrieval", VLM_PAIRS, 1, .has_text = true, .is_apart = true},
+    {"classify", VLM_IMAGES, 1, .is_labelled = true, .has_shares = true},
+    {"nli", VLM_TEXTS, 0, .has_text = true, .has_two_texts = true, .is_labelled = true,
+     .has_shares = true},
+};
+
+static const task_row *task_named(const char *name)
+{
+    for (int i = 0; i < VLM_COUNT(task_rows); i++)
+        if (!strcmp(task_rows[i].name, name)) return &task_rows[i];
+    return NULL;
+}
+
+static void settle_task(vlm_sets *sets, const task_row *task, bool skips)
+{
+    vlm_sets *own = &sets[task->stream];
+    own->is_on = own->is_judged = true;
+    own->n_pictures = VLM_MAX(task->n_pictures, 1);
+    own->has_pixels = task->n_pictures > 0;
+    own->has_text = task->has_text;
+    own->has_two_texts = task->has_two_texts;
+    own->is_labelled = task->is_labelled;
+    own->has_shares = task->has_shares;
+    own->is_apart = own->has_concepts = task->is_apart;
+    own->skips = skips && task->is_labelled;
+}
+
 static void settle_pretrain(vlm_sets *sets, const vlm_cfg_objective *objective)
 {
     vlm_sets *images = &sets[VLM_IMAGES], *texts = &sets[VLM_TEXTS], *pairs = &sets[VLM_PAIRS];
@@ -34,30 +70,53 @@ static void settle_pretrain(vlm_sets *sets, const vlm_cfg_objective *objective)
     texts->mask_words = objective->text_mask;
     pairs->hides_words = objective->pair_text_weight > 0.0;
     pairs->hides_patches = objective->pair_image_weight > 0.0;
-    pairs->is_on = pairs->has_pixels = pairs->has_text = pairs->hides_words || pairs->hides_patches;
+    pairs->is_judged = pairs->has_concepts = objective->contrastive_weight > 0.0;
+    pairs->is_on = pairs->has_pixels = pairs->has_text =
+        pairs->hides_words || pairs->hides_patches || pairs->is_judged;
     pairs->mask_words = objective->pair_text_mask;
     pairs->mask_words_max = objective->pair_text_mask_max;
     pairs->mask_patches = objective->pair_image_mask;
 }
 
-static void settle_streams(vlm_source *source, const vlmoe_config *config)
+/* Which streams are on, and what is taken from them. */
+static void settle_sets(vlm_sets *sets, vlm_source_mode mode, const vlmoe_config *config)
 {
     static const char *const names[2][VLM_STREAMS] = {
         {"data.images", "data.texts", "data.pairs"},
         {"data.val_images", "data.val_texts", "data.val_pairs"},
     };
-    vlm_sets *sets = source->sets;
+    const task_row *task = task_named(config->run.task);
+    const bool skips = mode == VLM_SOURCE_TRAIN && !strcmp(config->task.unlabelled, "skip");
     sets[VLM_IMAGES].per_group = config->data.images_per_group;
     sets[VLM_TEXTS].per_group = config->data.texts_per_group;
     sets[VLM_PAIRS].per_group = config->data.pairs_per_group;
-    if (strcmp(config->run.task, "image_tokeniser") == 0) settle_tokeniser(sets);
+    for (int i = 0; i < VLM_STREAMS; i++) sets[i].n_pictures = 1;
+    if (task) settle_task(sets, task, skips);
+    else if (strcmp(config->run.task, "image_tokeniser") == 0) settle_tokeniser(sets);
     else settle_pretrain(sets, &config->objective);
     for (int i = 0; i < VLM_STREAMS; i++) {
-        sets[i].name = names[source->mode == VLM_SOURCE_EVAL][i];
-        sets[i].mix.seed = source->seed;
+        sets[i].name = names[mode == VLM_SOURCE_EVAL][i];
+        sets[i].mix.seed = (uint64_t)config->run.seed;
         sets[i].mix.stream = (uint64_t)i;
         sets[i].is_on = sets[i].is_on && sets[i].per_group > 0;
     }
+}
+
+vlm_group_shape vlm_group_shape_of(const vlmoe_config *config)
+{
+    vlm_sets sets[VLM_STREAMS] = {0};
+    const int64_t grid = config->model.image_size / config->model.patch;
+    settle_sets(sets, VLM_SOURCE_TRAIN, config);
+    vlm_group_shape shape = vlm_sets_shape(sets);
+    shape.image_size = config->model.image_size;
+    shape.n_patches = grid * grid;
+    shape.text_len = config->model.text_len;
+    return shape;
+}
+
+vlm_fit vlm_source_fit(const vlmoe_config *config)
+{
+    return strcmp(config->data.eval_fit, "crop") ? VLM_FIT_SQUARE : VLM_FIT_CROP;
 }
 
 /* Offsets of texts are 32 bits, and numbers of draws 64. */
@@ -66,13 +125,15 @@ static vlmoe_status check_sizes(const vlm_source *source, const vlmoe_config *co
 {
     const vlm_cfg_data *data = &config->data;
     int64_t n = 0;
-    bool fits = vlm_mul_i64(data->texts_per_group + data->pairs_per_group, source->text_len, &n) &&
-                n <= INT32_MAX;
+    const int64_t copies = source->sets[VLM_PAIRS].n_pictures;
+    bool fits =
+        vlm_mul_i64(data->texts_per_group + data->pairs_per_group * copies, source->text_len, &n) &&
+        n <= INT32_MAX;
     if (!fits)
         return vlm_fail(error, VLMOE_E_ARG,
                         "data.texts_per_group + data.pairs_per_group = %lld texts of "
                         "model.text_len = %lld tokens: more than 2^31 in a group",
-                        (long long)(data->texts_per_group + data->pairs_per_group),
+                        (long long)(data->texts_per_group + data->pairs_per_group * copies),
                         (long long)source->text_len);
     for (int i = 0; i < VLM_STREAMS; i++) {
         fits = vlm_mul_i64(config->run.steps, source->groups, &n) &&
@@ -109,7 +170,10 @@ vlmoe_status vlm_source_settle(vlm_source *source, const vlmoe_config *config, v
     }
     source->block_min = config->objective.block_min;
     source->block_aspect = config->objective.block_aspect;
-    settle_streams(source, config);
+    source->fit = vlm_source_fit(config);
+    source->randaug = (vlm_randaug){(int)config->data.randaug_n, config->data.randaug_magnitude};
+    source->mixup = (vlm_mixup){config->task.mixup, config->task.cutmix};
+    settle_sets(source->sets, source->mode, config);
     VLM_TRY(check_sizes(source, config, error));
     vlmoe_status status = vlm_augment_check(&source->augment, error);
     if (status) vlm_fail_in(error, "data.crop_min, crop_ratio, flip, jitter, jitter_hue");

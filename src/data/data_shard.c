@@ -45,8 +45,8 @@ static vlmoe_status add_member(vlm_sample *sample, const vlm_tar_member *member,
                                          "ppm", "pgm",  "pnm", "webp", NULL};
     static const char *const texts[] = {"txt", NULL}, *const jsons[] = {"json", NULL};
     vlm_bytes bytes = {member->data, member->bytes};
-    if (has_extension(member->path, images) && !sample->image.data) {
-        sample->image = bytes;
+    if (has_extension(member->path, images) && !sample->image2.data) {
+        *(sample->image.data ? &sample->image2 : &sample->image) = bytes;
     } else if (has_extension(member->path, texts)) {
         if (sample->n_texts == VLM_SAMPLE_TEXTS_MAX)
             return vlm_fail(error, VLMOE_E_FORMAT,

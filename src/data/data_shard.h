@@ -16,12 +16,13 @@ typedef struct vlm_bytes {
 
 /* One sample: consecutive members of a tar that share a key, the path up to the first dot of its
  * last part. Members by the last extension, case ignored: image = jpg jpeg png gif bmp ppm pgm pnm
- * webp; text = txt; json = json. Several texts are alternatives (captions of one picture): KEY.txt,
- * KEY.1.txt, KEY.2.txt ... in the order of the file. Other members (cls, mp3 ...) are counted and
- * passed over. */
+ * webp; text = txt; json = json. A second image is image2 (KEY.img0.jpg and KEY.img1.jpg). Several
+ * texts are alternatives (captions of one picture), or what a task says: KEY.txt, KEY.1.txt,
+ * KEY.2.txt ... in the order of the file. Other members (a third image, cls, mp3 ...) are counted
+ * and passed over. */
 typedef struct vlm_sample {
     char key[VLM_SAMPLE_KEY_MAX]; /* terminated */
-    vlm_bytes image, json;
+    vlm_bytes image, image2, json;
     vlm_bytes texts[VLM_SAMPLE_TEXTS_MAX];
     int n_texts;
     int n_others;
@@ -83,7 +84,7 @@ typedef struct vlm_shard_writer vlm_shard_writer;
 vlmoe_status vlm_shard_writer_open(const char *dir, const vlm_shard_options *options,
                                    vlm_shard_writer **out, vlmoe_error *error);
 
-/* Add a sample: image (its kind by its first bytes), texts, json. Without a key it gets its running
+/* Add a sample: images (their kinds by their first bytes), texts, json. Without a key it gets its running
  * number, nine digits. Errors: ARG (nothing in it, an image of unknown kind, a key that would not
  * read back or is the last one again: nothing was written, go on), IO, NOMEM (abandon it). */
 vlmoe_status vlm_shard_writer_put(vlm_shard_writer *writer, const vlm_sample *sample,

@@ -111,6 +111,7 @@ static uint64_t sample_bytes(const vlm_sample *sample)
 {
     uint64_t total = 0;
     if (sample->image.data) total += member_bytes(sample->image.bytes);
+    if (sample->image2.data) total += member_bytes(sample->image2.bytes);
     if (sample->json.data) total += member_bytes(sample->json.bytes);
     for (int i = 0; i < sample->n_texts; i++) total += member_bytes(sample->texts[i].bytes);
     return total;
@@ -148,9 +149,15 @@ static vlmoe_status put_member(vlm_shard_writer *writer, const char *extension, 
 static vlmoe_status put_members(vlm_shard_writer *writer, const vlm_sample *sample,
                                 vlmoe_error *error)
 {
-    if (sample->image.data) {
-        vlm_image_kind kind = vlm_image_sniff(sample->image.data, sample->image.bytes);
-        VLM_TRY(put_member(writer, vlm_image_kind_extension(kind), sample->image, error));
+    const vlm_bytes *images[] = {&sample->image, &sample->image2};
+    for (int i = 0; i < 2; i++) {
+        if (!images[i]->data) continue;
+        const char *kind =
+            vlm_image_kind_extension(vlm_image_sniff(images[i]->data, images[i]->bytes));
+        char extension[16];
+        if (sample->image2.data) snprintf(extension, sizeof extension, "img%d.%s", i, kind);
+        else snprintf(extension, sizeof extension, "%s", kind);
+        VLM_TRY(put_member(writer, extension, *images[i], error));
     }
     for (int i = 0; i < sample->n_texts; i++) {
         char extension[16] = "txt";
@@ -165,13 +172,16 @@ static vlmoe_status put_members(vlm_shard_writer *writer, const vlm_sample *samp
 static vlmoe_status check_sample(const vlm_shard_writer *writer, const vlm_sample *sample,
                                  vlmoe_error *error)
 {
-    const vlm_bytes *image = &sample->image;
+    const vlm_bytes *image = &sample->image, *second = &sample->image2;
     if (!image->data && !sample->json.data && !sample->n_texts)
         return vlm_fail(error, VLMOE_E_ARG, "a sample with nothing in it");
     if (sample->n_texts < 0 || sample->n_texts > VLM_SAMPLE_TEXTS_MAX)
         return vlm_fail(error, VLMOE_E_ARG, "a sample of %d texts; at most %d", sample->n_texts,
                         VLM_SAMPLE_TEXTS_MAX);
-    if (image->data && vlm_image_sniff(image->data, image->bytes) == VLM_IMAGE_UNKNOWN)
+    if (second->data && !image->data)
+        return vlm_fail(error, VLMOE_E_ARG, "a sample with a second image but no first");
+    if ((image->data && vlm_image_sniff(image->data, image->bytes) == VLM_IMAGE_UNKNOWN) ||
+        (second->data && vlm_image_sniff(second->data, second->bytes) == VLM_IMAGE_UNKNOWN))
         return vlm_fail(error, VLMOE_E_ARG, "an image of unknown kind");
     return sample->key[0] ? check_key(writer, sample->key, error) : VLMOE_OK;
 }

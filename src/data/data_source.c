@@ -1,36 +1,14 @@
-/* Opening the sets of a config and handing out groups in order. Not here: what a group holds
- * (data_group.c), what a config means for it (data_settings.c), threads (data_prefetch.c). */
+/* Opening the streams of a config and handing out groups in order. Not here: what a group holds
+ * (data_group.c), what a config means for it (data_settings.c), what lies in folders (data_sets.c),
+ * threads (data_prefetch.c). */
 #include "base_hash.h"
 #include "data_source.h"
-
-static vlmoe_status open_sets(vlm_sets *sets, const vlm_texts *folders, vlmoe_error *error)
-{
-    sets->set = vlm_alloc_array((size_t)folders->n, sizeof *sets->set);
-    sets->first = vlm_alloc_array((size_t)folders->n + 1, sizeof *sets->first);
-    if (!sets->set || !sets->first)
-        return vlm_fail(error, VLMOE_E_NOMEM, "%s: no memory for its sets", sets->name);
-    for (int64_t i = 0; i < folders->n; i++) {
-        const char *folder = folders->at[i];
-        vlmoe_status status = vlm_shards_open(&folder, 1, &sets->set[i], error);
-        if (status) {
-            vlm_fail_in(error, "%s", sets->name);
-            return status;
-        }
-        sets->n_sets = i + 1;
-        int64_t count = vlm_shards_count(sets->set[i]);
-        if (count == 0)
-            return vlm_fail(error, VLMOE_E_ARG, "%s: %s holds no samples", sets->name, folder);
-        sets->first[i + 1] = sets->first[i] + count;
-    }
-    sets->samples = sets->first[sets->n_sets];
-    return VLMOE_OK;
-}
 
 static vlmoe_status mix_sets(vlm_sets *sets, const vlm_reals *weights, vlmoe_error *error)
 {
     int64_t *sizes = vlm_alloc_array((size_t)sets->n_sets, sizeof *sizes);
     if (!sizes) return vlm_fail(error, VLMOE_E_NOMEM, "%s: no memory for its sets", sets->name);
-    for (int64_t i = 0; i < sets->n_sets; i++) sizes[i] = sets->first[i + 1] - sets->first[i];
+    for (int64_t i = 0; i < sets->n_sets; i++) sizes[i] = vlm_sets_size(sets, i);
     vlmoe_status status = vlm_mix_init(&sets->mix, sets->n_sets, sizes,
                                        weights->n ? weights->at : NULL, sets->name, error);
     vlm_free(sizes);
@@ -39,15 +17,23 @@ static vlmoe_status mix_sets(vlm_sets *sets, const vlm_reals *weights, vlmoe_err
 
 static void log_stream(const vlm_source *source, const vlm_sets *sets, const vlm_log *log)
 {
+    int64_t drawn = 0;
     if (!log) return;
+    for (int64_t i = 0; i < sets->n_sets; i++) drawn += vlm_sets_size(sets, i);
     vlm_logf(log, VLMOE_LOG_INFO, "data", "%s: %lld samples in %lld set%s, %lld a group",
              sets->name, (long long)sets->samples, (long long)sets->n_sets,
              sets->n_sets == 1 ? "" : "s", (long long)sets->per_group);
-    if (source->mode == VLM_SOURCE_TRAIN && sets->samples < sets->per_group * source->groups)
+    if (sets->is_labelled)
+        vlm_logf(log, VLMOE_LOG_INFO, "data", "%s: %lld classes", sets->name,
+                 (long long)sets->classes.n);
+    if (drawn < sets->samples)
+        vlm_logf(log, VLMOE_LOG_WARN, "data",
+                 "%s: %lld samples have no label and are skipped (task.unlabelled)", sets->name,
+                 (long long)(sets->samples - drawn));
+    if (source->mode == VLM_SOURCE_TRAIN && drawn < sets->per_group * source->groups)
         vlm_logf(log, VLMOE_LOG_WARN, "data",
                  "%s: a step takes %lld samples but there are %lld, so it sees some of them twice",
-                 sets->name, (long long)(sets->per_group * source->groups),
-                 (long long)sets->samples);
+                 sets->name, (long long)(sets->per_group * source->groups), (long long)drawn);
 }
 
 /* A stream whose key names no folder is off: an objective without data. */
@@ -69,7 +55,7 @@ static vlmoe_status open_stream(vlm_source *source, int stream, const vlmoe_conf
         return vlm_fail(error, VLMOE_E_ARG,
                         "%s has texts, but data.text_model names no SentencePiece model",
                         sets->name);
-    VLM_TRY(open_sets(sets, names, error));
+    VLM_TRY(vlm_sets_open(sets, names, error));
     sets->n_used = VLM_MIN(sets->samples, data->val_samples);
     if (source->mode == VLM_SOURCE_TRAIN) VLM_TRY(mix_sets(sets, weights[stream], error));
     log_stream(source, sets, log);
@@ -180,13 +166,7 @@ void vlm_source_close(vlm_source *source)
         vlm_workspace_destroy(source->workspaces[i]);
     vlm_free(source->workspaces);
     vlm_cache_destroy(source->cache);
-    for (int i = 0; i < VLM_STREAMS; i++) {
-        vlm_sets *sets = &source->sets[i];
-        for (int64_t j = 0; j < sets->n_sets; j++) vlm_shards_close(sets->set[j]);
-        vlm_free(sets->set);
-        vlm_free(sets->first);
-        vlm_mix_fini(&sets->mix);
-    }
+    for (int i = 0; i < VLM_STREAMS; i++) vlm_sets_close(&source->sets[i]);
     vlm_free(source);
 }
 
@@ -220,21 +200,46 @@ vlmoe_status vlm_source_next(vlm_source *source, const vlm_group **out, vlmoe_er
     return VLMOE_OK;
 }
 
+/* hash, and then a set's shards. */
+static uint64_t chain_shards(uint64_t hash, const vlm_shards *shards, int stream, int64_t set)
+{
+    for (int64_t k = 0; shards && k < vlm_shards_n_files(shards); k++) {
+        const vlm_shard_info info = vlm_shards_file(shards, k);
+        const uint64_t link[] = {
+            hash, (uint64_t)stream, (uint64_t)set, (uint64_t)info.n_samples, info.bytes, info.hash};
+        hash = vlm_hash64(link, sizeof link);
+    }
+    return hash;
+}
+
 uint64_t vlm_source_hash(const vlm_source *source)
 {
     uint64_t hash = 0;
     for (int i = 0; i < VLM_STREAMS; i++) {
         const vlm_sets *sets = &source->sets[i];
-        for (int64_t j = 0; j < sets->n_sets; j++)
-            for (int64_t k = 0; k < vlm_shards_n_files(sets->set[j]); k++) {
-                const vlm_shard_info info = vlm_shards_file(sets->set[j], k);
-                const uint64_t link[] = {hash,        (uint64_t)i,
-                                         (uint64_t)j, (uint64_t)info.n_samples,
-                                         info.bytes,  info.hash};
-                hash = vlm_hash64(link, sizeof link);
-            }
+        for (int64_t j = 0; j < sets->n_sets; j++) {
+            hash = chain_shards(hash, sets->set[j], i, j);
+            hash = chain_shards(hash, sets->pictures[j], i, j);
+        }
+        if (!sets->classes.n) continue;
+        const uint64_t link[] = {hash, (uint64_t)i, sets->classes.hash};
+        hash = vlm_hash64(link, sizeof link);
     }
     return hash;
+}
+
+const vlm_classes *vlm_source_classes(const vlm_source *source)
+{
+    for (int i = 0; i < VLM_STREAMS; i++)
+        if (source->sets[i].classes.n) return &source->sets[i].classes;
+    return &source->sets[0].classes;
+}
+
+int vlm_source_pictures(const vlm_source *source, int stream)
+{
+    return stream >= 0 && stream < VLM_STREAMS && source->sets[stream].has_pixels
+               ? source->sets[stream].n_pictures
+               : 0;
 }
 
 int64_t vlm_source_samples(const vlm_source *source, int stream)

@@ -112,25 +112,57 @@ bool is_special(const vlm_spm *spm, int32_t id)
     return false;
 }
 
+vlmoe_status cut(const vlm_spm *spm, absl::string_view text, std::vector<int> *pieces,
+                 vlmoe_error *error)
+{
+    int64_t bad = utf8_bad_byte(text.data(), text.size());
+    if (bad >= 0)
+        return vlm_fail(error, VLMOE_E_FORMAT, "text is not UTF-8 from byte %lld on",
+                        (long long)bad);
+    sp::util::Status status = spm->model.Encode(text, pieces);
+    if (!status.ok())
+        return vlm_fail(error, VLMOE_E_FORMAT, "text cannot be cut into pieces: %s",
+                        status.error_message());
+    return VLMOE_OK;
+}
+
+/* The first n pieces to ids, and [SEP] behind them; what comes after it. */
+int32_t *put_pieces(const vlm_spm *spm, const std::vector<int> &pieces, int64_t n, int32_t *ids)
+{
+    for (int64_t i = 0; i < n; i++) {
+        int32_t id = pieces[size_t(i)];
+        /* A text that spells "[MASK]" must not become one, where a foreign model would make it so.
+         */
+        ids[i] = is_special(spm, id) ? spm->model.unk_id() : id;
+    }
+    ids[n] = spm->special[1];
+    return ids + n + 1;
+}
+
 vlmoe_status encode(const vlm_spm *spm, absl::string_view text, int64_t limit, int32_t *ids,
                     int64_t *n, int64_t *n_all, vlmoe_error *error)
 {
     std::vector<int> pieces;
-    sp::util::Status status = spm->model.Encode(text, &pieces);
-    if (!status.ok())
-        return vlm_fail(error, VLMOE_E_FORMAT, "text cannot be cut into pieces: %s",
-                        status.error_message());
-    int64_t n_kept = VLM_MIN(int64_t(pieces.size()), limit - 2);
+    VLM_TRY(cut(spm, text, &pieces, error));
     ids[0] = spm->special[0];
-    for (int64_t i = 0; i < n_kept; i++) {
-        int32_t id = pieces[size_t(i)];
-        /* A text that spells "[MASK]" must not become one, where a foreign model would make it so.
-         */
-        ids[1 + i] = is_special(spm, id) ? spm->model.unk_id() : id;
-    }
-    ids[1 + n_kept] = spm->special[1];
-    *n = n_kept + 2;
+    *n = put_pieces(spm, pieces, VLM_MIN(int64_t(pieces.size()), limit - 2), ids + 1) - ids;
     *n_all = int64_t(pieces.size()) + 2;
+    return VLMOE_OK;
+}
+
+vlmoe_status encode_pair(const vlm_spm *spm, const absl::string_view text[2], int64_t limit,
+                         int32_t *ids, int64_t *n, int64_t *n_all, vlmoe_error *error)
+{
+    std::vector<int> a, b;
+    VLM_TRY(cut(spm, text[0], &a, error));
+    VLM_TRY(cut(spm, text[1], &b, error));
+    int64_t n_a = int64_t(a.size()), n_b = int64_t(b.size()), room = limit - 3;
+    *n_all = n_a + n_b + 3;
+    /* The longer first, down to the other, then in turn from b on: what going one by one gives. */
+    n_a = VLM_MIN(n_a, VLM_MAX(room - n_b, (room + 1) / 2));
+    n_b = VLM_MIN(n_b, room - n_a);
+    ids[0] = spm->special[0];
+    *n = put_pieces(spm, b, n_b, put_pieces(spm, a, n_a, ids + 1)) - ids;
     return VLMOE_OK;
 }
 
@@ -300,12 +332,25 @@ vlmoe_status vlm_spm_encode(const vlm_spm *spm, const char *text, size_t bytes, 
     if (limit < 2)
         return vlm_fail(error, VLMOE_E_ARG, "a text takes at least 2 tokens, the limit is %lld",
                         (long long)limit);
-    int64_t bad = utf8_bad_byte(text, bytes);
-    if (bad >= 0)
-        return vlm_fail(error, VLMOE_E_FORMAT, "text is not UTF-8 from byte %lld on",
-                        (long long)bad);
     try {
         return encode(spm, absl::string_view(text, bytes), limit, ids, n, n_all, error);
+    } catch (...) {
+        return no_memory(error);
+    }
+}
+
+vlmoe_status vlm_spm_encode_pair(const vlm_spm *spm, const vlm_bytes *a, const vlm_bytes *b,
+                                 int64_t limit, int32_t *ids, int64_t *n, int64_t *n_all,
+                                 vlmoe_error *error)
+{
+    if (limit < 3)
+        return vlm_fail(error, VLMOE_E_ARG, "two texts take at least 3 tokens, the limit is %lld",
+                        (long long)limit);
+    const absl::string_view text[2] = {
+        absl::string_view(reinterpret_cast<const char *>(a->data), a->bytes),
+        absl::string_view(reinterpret_cast<const char *>(b->data), b->bytes)};
+    try {
+        return encode_pair(spm, text, limit, ids, n, n_all, error);
     } catch (...) {
         return no_memory(error);
     }

@@ -121,7 +121,7 @@ TEST(augmentation_switched_off_is_the_plain_resize)
     vlm_rng rng = rng_of(3);
     CHECK_STATUS(vlm_image_augment(&image, &off, &rng, &(vlm_image){SIZE, SIZE, got}, NULL, NULL),
                  VLMOE_OK);
-    CHECK_STATUS(vlm_image_fit(&image, SIZE, want, NULL), VLMOE_OK);
+    CHECK_STATUS(vlm_image_fit(&image, VLM_FIT_SQUARE, SIZE, want, NULL, NULL), VLMOE_OK);
     CHECK(!memcmp(got, want, BYTES));
     off.mirror = 1;
     CHECK_STATUS(vlm_image_augment(&image, &off, &rng, &(vlm_image){SIZE, SIZE, got}, NULL, NULL),

@@ -27,6 +27,27 @@ TEST(resize_equals_pillow_in_every_byte)
     vlm_free(file.data);
 }
 
+TEST(crop_fit_equals_pillows_resize_and_crop_in_every_byte)
+{
+    golden_file file = golden_open(TEST_GOLDEN "/data_fit.bin");
+    int n = 0;
+    for (; file.at < file.bytes; n++) {
+        const int32_t width = golden_int(&file), height = golden_int(&file);
+        const int32_t size = golden_int(&file), bytes = size * size * 3;
+        uint8_t out[64 * 64 * 3];
+        vlm_image image = {width, height,
+                           (uint8_t *)golden_take(&file, (size_t)(width * height * 3))};
+        const uint8_t *want = golden_take(&file, (size_t)bytes);
+        CHECK_STATUS(vlm_image_fit(&image, VLM_FIT_CROP, size, out, NULL, NULL), VLMOE_OK);
+        for (int32_t i = 0; i < bytes; i++)
+            if (out[i] != want[i])
+                test_fail(__FILE__, __LINE__, "%d x %d to %d: byte %d is %d, Pillow %d", width,
+                          height, size, i, out[i], want[i]);
+    }
+    CHECK_INT(n, 8);
+    vlm_free(file.data);
+}
+
 TEST(resize_keeps_a_plain_colour)
 {
     vlm_image image;
@@ -34,7 +55,7 @@ TEST(resize_keeps_a_plain_colour)
     for (int64_t i = 0; i < 37 * 19; i++) memcpy(image.pixels + i * 3, "\xff\x07\x80", 3);
     uint8_t out[48 * 48 * 3];
     for (int64_t size = 1; size <= 48; size++) {
-        CHECK_STATUS(vlm_image_fit(&image, size, out, NULL), VLMOE_OK);
+        CHECK_STATUS(vlm_image_fit(&image, VLM_FIT_SQUARE, size, out, NULL, NULL), VLMOE_OK);
         for (int64_t i = 0; i < size * size; i++) CHECK(!memcmp(out + i * 3, "\xff\x07\x80", 3));
     }
     vlm_image_free(&image);
@@ -56,9 +77,9 @@ TEST(resize_refuses_boxes_and_sizes_outside)
     for (int i = 0; i < VLM_COUNT(boxes); i++)
         CHECK_STATUS(vlm_image_resize(&image, boxes[i], &(vlm_image){1, 1, out}, NULL, NULL),
                      VLMOE_E_ARG);
-    CHECK_STATUS(vlm_image_fit(&image, 0, out, &error), VLMOE_E_ARG);
+    CHECK_STATUS(vlm_image_fit(&image, VLM_FIT_SQUARE, 0, out, NULL, &error), VLMOE_E_ARG);
     CHECK_HAS(error.text, "resize to 0 x 0");
-    CHECK_STATUS(vlm_image_fit(&image, 65536, out, NULL), VLMOE_E_ARG);
+    CHECK_STATUS(vlm_image_fit(&image, VLM_FIT_SQUARE, 65536, out, NULL, NULL), VLMOE_E_ARG);
     CHECK_STATUS(vlm_image_create(0, 4, &image, NULL), VLMOE_E_ARG);
     vlm_image_free(&image);
 }

@@ -94,6 +94,7 @@ TEST(shard_groups_members_by_the_path_up_to_the_first_dot)
     put(&tar, "./x.y/1.json", '0', "{}");
     put(&tar, "z.png", '0', "two");
     put(&tar, "z.left.png", '0', "three");
+    put(&tar, "z.right.png", '0', "four");
     put_end(&tar);
     vlm_shards *shards = open_tar(&tar);
     vlm_sample sample;
@@ -108,7 +109,8 @@ TEST(shard_groups_members_by_the_path_up_to_the_first_dot)
     CHECK_TEXT(sample.key, "./x.y/1");
     CHECK(is(sample.texts[0], "other") && is(sample.json, "{}") && !sample.image.data);
     CHECK_STATUS(vlm_shards_get(shards, 2, &sample, NULL), VLMOE_OK);
-    CHECK(is(sample.image, "two") && sample.n_others == 1); /* a second image is no image */
+    CHECK(is(sample.image, "two") && is(sample.image2, "three"));
+    CHECK_INT(sample.n_others, 1); /* a third image is no image */
     CHECK_STATUS(vlm_shards_get(shards, 3, &sample, &error), VLMOE_E_ARG);
     CHECK_HAS(error.text, "sample 3 of 3");
     CHECK_STATUS(vlm_shards_get(shards, -1, &sample, NULL), VLMOE_E_ARG);

@@ -140,6 +140,42 @@ TEST(spm_cuts_at_the_limit_and_says_how_long_it_was)
     vlm_spm_close(spm);
 }
 
+/* One by one from the longer, from b where both are as long: what others call longest first. */
+TEST(spm_pair_cuts_the_longer_first)
+{
+    vlm_spm *spm = open_trained();
+    vlm_spm_ids special = vlm_spm_special(spm);
+    const char *texts[] = {"", "red", "A red dog stands near the water.",
+                           "the water near the dog and the red water near the red dog"};
+    for (int i = 0; i < 4; i++)
+        for (int j = 0; j < 4; j++)
+            for (int64_t limit = 3; limit < 48; limit++) {
+                const vlm_bytes a = {(const unsigned char *)texts[i], strlen(texts[i])};
+                const vlm_bytes b = {(const unsigned char *)texts[j], strlen(texts[j])};
+                int32_t of_a[64], of_b[64], ids[64];
+                int64_t n_a = 0, n_b = 0, n = 0, n_all = 0;
+                encode(spm, texts[i], 64, of_a, &n_a);
+                encode(spm, texts[j], 64, of_b, &n_b);
+                CHECK_STATUS(vlm_spm_encode_pair(spm, &a, &b, limit, ids, &n, &n_all, NULL),
+                             VLMOE_OK);
+                CHECK_INT(n_all, n_a + n_b - 1);
+                n_a -= 2, n_b -= 2;
+                while (n_a + n_b + 3 > limit) *(n_a > n_b ? &n_a : &n_b) -= 1;
+                CHECK_INT(n, n_a + n_b + 3);
+                CHECK(ids[0] == special.cls && ids[n_a + 1] == special.sep &&
+                      ids[n - 1] == special.sep);
+                CHECK(!memcmp(ids + 1, of_a + 1, (size_t)n_a * 4));
+                CHECK(!memcmp(ids + n_a + 2, of_b + 1, (size_t)n_b * 4));
+            }
+    int32_t ids[4];
+    int64_t n, n_all;
+    const vlm_bytes bad = {(const unsigned char *)"a\xff", 2},
+                    good = {(const unsigned char *)"a", 1};
+    CHECK_STATUS(vlm_spm_encode_pair(spm, &good, &bad, 3, ids, &n, &n_all, NULL), VLMOE_E_FORMAT);
+    CHECK_STATUS(vlm_spm_encode_pair(spm, &good, &good, 2, ids, &n, &n_all, NULL), VLMOE_E_ARG);
+    vlm_spm_close(spm);
+}
+
 TEST(spm_text_cannot_spell_a_special_piece)
 {
     vlm_spm *spm = open_trained();

@@ -79,7 +79,8 @@ static void decode(const uint8_t *data, size_t size)
     for (int64_t i = 0; i < width * height * 3; i++) sum += image.pixels[i];
     if (sum > 255u * 3 * PIXELS) abort();
     uint8_t small[4 * 4 * 3];
-    if (vlm_image_fit(&image, 4, small, &error)) abort();
+    if (vlm_image_fit(&image, VLM_FIT_SQUARE, 4, small, NULL, &error)) abort();
+    if (vlm_image_fit(&image, VLM_FIT_CROP, 4, small, NULL, &error)) abort();
     vlm_image_free(&image);
 }
 
