@@ -168,6 +168,9 @@ static vlmoe_status cut_lines(vlm_classes *c, size_t bytes, const char *path, vl
         char *end = memchr(at, '\n', bytes - (size_t)(at - c->text));
         if (!end) end = c->text + bytes;
         *end = 0;
+        if (strlen(at) != (size_t)(end - at))
+            return vlm_fail(error, VLMOE_E_FORMAT, "%s line %lld holds a zero byte", path,
+                            (long long)c->n + 1);
         if (end > at && end[-1] == '\r') end[-1] = 0;
         c->name[c->n] = at;
         VLM_TRY(check_name(at, path, c->n + 1, error));
@@ -186,11 +189,13 @@ static uint64_t hash_names(const vlm_classes *c)
     return hash;
 }
 
-vlmoe_status vlm_classes_read(const char *path, vlm_classes *out, vlmoe_error *error)
+vlmoe_status vlm_classes_parse(const char *text, size_t bytes, const char *path, vlm_classes *out,
+                               vlmoe_error *error)
 {
-    vlm_classes classes = {0};
-    size_t bytes = 0;
-    VLM_TRY(vlm_file_read(path, CLASSES_BYTES_MAX, &classes.text, &bytes, error));
+    vlm_classes classes = {.text = vlm_alloc(bytes + 1)};
+    if (!classes.text)
+        return vlm_fail(error, VLMOE_E_NOMEM, "%s: no memory for %zu bytes", path, bytes);
+    memcpy(classes.text, text, bytes);
     vlmoe_status st = cut_lines(&classes, bytes, path, error);
     if (st) {
         vlm_classes_free(&classes);
@@ -199,6 +204,16 @@ vlmoe_status vlm_classes_read(const char *path, vlm_classes *out, vlmoe_error *e
     classes.hash = hash_names(&classes);
     *out = classes;
     return VLMOE_OK;
+}
+
+vlmoe_status vlm_classes_read(const char *path, vlm_classes *out, vlmoe_error *error)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    VLM_TRY(vlm_file_read(path, CLASSES_BYTES_MAX, &text, &bytes, error));
+    vlmoe_status st = vlm_classes_parse(text, bytes, path, out, error);
+    vlm_free(text);
+    return st;
 }
 
 void vlm_classes_free(vlm_classes *classes)

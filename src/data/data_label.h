@@ -33,7 +33,11 @@ typedef struct vlm_classes {
     uint64_t hash;     /* of the names in order */
 } vlm_classes;
 
-/* Errors: IO, FORMAT (an empty or repeated name, not UTF-8, no line), NOMEM. */
+/* text is copied; path is what messages call it. Errors: FORMAT (an empty or repeated name, not
+ * UTF-8, no line), NOMEM. */
+vlmoe_status vlm_classes_parse(const char *text, size_t bytes, const char *path, vlm_classes *out,
+                               vlmoe_error *error);
+/* Errors also: IO. */
 vlmoe_status vlm_classes_read(const char *path, vlm_classes *out, vlmoe_error *error);
 void vlm_classes_free(vlm_classes *classes); /* zeroes it; a zeroed one is allowed */
 

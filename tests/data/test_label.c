@@ -104,6 +104,7 @@ TEST(classes_are_the_lines_of_labels_txt)
                                          {"a\n\nb\n", "line 2 is empty"},
                                          {"a\nb\na\n", "the class \"a\" is there twice"},
                                          {"a\nb\xff\n", "line 2 is not UTF-8"}};
+    CHECK_STATUS(vlm_classes_parse("a\nb\0c\n", 6, "labels.txt", &a, &error), VLMOE_E_FORMAT);
     for (int i = 0; i < VLM_COUNT(bad); i++) {
         CHECK_STATUS(classes(bad[i][0], &a, &error), VLMOE_E_FORMAT);
         CHECK_HAS(error.text, bad[i][1]);
