@@ -14,6 +14,7 @@ vlmoe_require_pkg(CJSON libcjson libcjson-dev)
 vlmoe_require_pkg(UTF8PROC libutf8proc libutf8proc-dev)
 vlmoe_require_pkg(SENTENCEPIECE sentencepiece libsentencepiece-dev)
 vlmoe_require_pkg(XXHASH libxxhash libxxhash-dev)
+vlmoe_require_pkg(ZLIB zlib zlib1g-dev)
 
 # Found by hand: Debian's dnnl CMake package insists on OpenCL's development files, of which nothing here is used.
 find_path(DNNL_INCLUDE_DIR NAMES dnnl.h)

@@ -10,6 +10,7 @@ BUILD_PACKAGES=(
     libcjson-dev libxxhash-dev           # configs and manifests; checksums
     libsentencepiece-dev libutf8proc-dev # text
     libstb-dev libjpeg62-turbo-dev       # pictures
+    zlib1g-dev                           # gzip files of sets
     libopenmpi-dev openmpi-bin           # ranks as processes; the build does without
     libcmocka-dev                        # tests
     binutils                             # nm, for the list of exported symbols
