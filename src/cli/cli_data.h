@@ -5,6 +5,7 @@
 #include "data_shard.h"
 
 int vlm_cli_data_pack(int argc, char **argv);
+int vlm_cli_data_answers(int argc, char **argv);
 int vlm_cli_data_inspect(int argc, char **argv);
 int vlm_cli_data_verify(int argc, char **argv);
 int vlm_cli_data_vocab(int argc, char **argv);

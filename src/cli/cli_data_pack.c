@@ -1,89 +1,153 @@
-/* vlmoe-data pack: a manifest to shards. */
+/* vlmoe-data pack: its options, and lists of pictures and texts to shards. */
 #include <getopt.h>
 #include <stdio.h>
+#include <string.h>
 #include "cli_common.h"
 #include "cli_data.h"
+#include "cli_data_pack.h"
 #include "cli_manifest.h"
-
-typedef struct pack_options {
-    const char *in, *out, *images;
-    int64_t shard_mib, limit, max_pixels;
-    bool skip_bad;
-} pack_options;
 
 typedef struct pack_counts {
     int64_t n_pairs, n_images, n_texts, n_bad;
 } pack_counts;
 
 static const char help[] =
-    "usage: vlmoe-data pack --in FILE --out DIR [OPTION...]\n"
+    "usage: vlmoe-data pack --in FILE --out DIR [--format FORMAT] [OPTION...]\n"
     "\n"
     "Writes shards (WebDataset tars with an index beside each) to DIR. Pictures are stored as\n"
-    "they are, after each was decoded once.\n"
+    "they are, after each was decoded once. On failure DIR is left without shards.\n"
     "\n"
-    "  --in FILE         lines of JSON if FILE ends in .jsonl: \"image\": PATH, \"text\" or\n"
-    "                    \"caption\": \"...\", \"texts\" or \"captions\": [\"...\", ...], any of "
-    "them;\n"
-    "                    a row with other fields is kept whole beside the sample.\n"
-    "                    Otherwise plain text, one sample a line. Blank lines are passed over.\n"
-    "  --out DIR         folder for the shards; it must hold no tar yet\n"
-    "  --images ROOT     folder of relative image paths [the folder of FILE]\n"
-    "  --shard-size MIB  size to close a shard at [256]\n"
-    "  --limit N         take the first N good samples only\n"
-    "  --max-pixels N    refuse larger pictures [67108864]\n"
-    "  --skip-bad        name bad lines and go on; without it the first one ends the work\n"
+    "  --in FILE          what is read; see the formats\n"
+    "  --out DIR          folder for the shards; it must hold no tar yet\n"
+    "  --images ROOT      folder of relative image paths [the folder of FILE]\n"
+    "  --shard-size MIB   size to close a shard at [256]\n"
+    "  --limit N          take the first N good samples only\n"
+    "  --max-pixels N     refuse larger pictures [67108864]\n"
+    "  --missing error    the first bad row ends the work: this is so unless it is said otherwise\n"
+    "  --missing skip     bad rows are counted, named and left out; --skip-bad is the same\n"
     "\n"
-    "A line is bad when its picture is missing or damaged, a text is empty or not UTF-8, or the\n"
-    "line is not as above. On failure DIR is left without shards.\n";
+    "Without --format FILE is a list: lines of JSON if it ends in .jsonl: \"image\": PATH, "
+    "\"text\"\n"
+    "or \"caption\": \"...\", \"texts\" or \"captions\": [\"...\", ...], any of them; a row with "
+    "other\n"
+    "fields is kept whole beside the sample. Otherwise plain text, one sample a line. Blank lines\n"
+    "are passed over. A line is bad when its picture is missing or damaged, a text is empty or "
+    "not\n"
+    "UTF-8, or the line is not as above.\n"
+    "\n"
+    "Labelled sets (DIR/labels.txt names the classes; pictures that rows share lie in "
+    "DIR/pictures):\n"
+    "  vqav2      --in QUESTIONS [--annotations FILE] --labels ANSWERS (of vlmoe-data answers)\n"
+    "             [--split NAME] [--picture-name COCO_{split}_{id:12}]\n"
+    "  nlvr2      --in LINES; pictures in ROOT/SPLIT/[DIRECTORY/], ROOT/images/... or ROOT\n"
+    "  karpathy   --in JSON --split train,restval; pictures in ROOT/FILEPATH or ROOT\n"
+    "  imagenet   --in FOLDER of a folder for each class [--labels FILE]\n"
+    "  mnli, glue --in LINES or TABLE [--split matched|mismatched]\n"
+    "  beit3      --in INDEX --text-model MODEL [--labels FILE, answer2label.txt for questions]\n"
+    "  idx        --in IMAGES --annotations LABELS [--labels FILE], gzip or not\n"
+    "  --dry-run  write nothing, count everything; pictures are looked for if --images is given\n";
+
+static bool take_missing(const char *tool, const char *text, vlm_cli_pack *out)
+{
+    out->skips = !strcmp(text, "skip");
+    if (out->skips || !strcmp(text, "error")) return true;
+    vlm_cli_usage(tool, "--missing is '%s', expected error or skip", text);
+    return false;
+}
+
+/* One option; false = it was complained about. */
+static bool take(const char *tool, int c, vlm_cli_pack *out)
+{
+    switch (c) {
+    case 'i':
+        out->rows.in = optarg;
+        return true;
+    case 'o':
+        out->out = optarg;
+        return true;
+    case 'f':
+        out->rows.format = optarg;
+        return true;
+    case 'a':
+        out->rows.annotations = optarg;
+        return true;
+    case 'c':
+        out->rows.labels = optarg;
+        return true;
+    case 'r':
+        out->rows.images = optarg;
+        return true;
+    case 't':
+        out->rows.split = optarg;
+        return true;
+    case 'n':
+        out->rows.picture = optarg;
+        return true;
+    case 'm':
+        out->rows.text_model = optarg;
+        return true;
+    case 'e':
+        return take_missing(tool, optarg, out);
+    case 'b':
+        out->skips = true;
+        return true;
+    case 'd':
+        out->is_dry = true;
+        return true;
+    case 's':
+        return vlm_cli_int(tool, "--shard-size", optarg, 1, 1 << 20, &out->shard_mib);
+    case 'l':
+        return vlm_cli_int(tool, "--limit", optarg, 1, INT64_MAX, &out->limit);
+    case 'p':
+        return vlm_cli_int(tool, "--max-pixels", optarg, 1, VLM_IMAGE_PIXELS_MAX, &out->max_pixels);
+    default:
+        return false;
+    }
+}
+
+static int check(const char *tool, const vlm_cli_pack *options)
+{
+    const vlm_rows_options *rows = &options->rows;
+    if (!rows->in || (!options->out && !options->is_dry))
+        return vlm_cli_usage(tool, "--in and --out are needed");
+    if (rows->format) return -1;
+    if (options->is_dry || rows->annotations || rows->labels || rows->split || rows->picture ||
+        rows->text_model)
+        return vlm_cli_usage(tool, "that option is for labelled sets: --format is needed");
+    return -1;
+}
 
 /* -1: go on; else the exit code */
-static int parse(int argc, char **argv, pack_options *out)
+static int parse(int argc, char **argv, vlm_cli_pack *out)
 {
     static const struct option options[] = {{"in", required_argument, NULL, 'i'},
                                             {"out", required_argument, NULL, 'o'},
+                                            {"format", required_argument, NULL, 'f'},
+                                            {"annotations", required_argument, NULL, 'a'},
+                                            {"labels", required_argument, NULL, 'c'},
                                             {"images", required_argument, NULL, 'r'},
+                                            {"split", required_argument, NULL, 't'},
+                                            {"picture-name", required_argument, NULL, 'n'},
+                                            {"text-model", required_argument, NULL, 'm'},
+                                            {"missing", required_argument, NULL, 'e'},
+                                            {"skip-bad", no_argument, NULL, 'b'},
+                                            {"dry-run", no_argument, NULL, 'd'},
                                             {"shard-size", required_argument, NULL, 's'},
                                             {"limit", required_argument, NULL, 'l'},
                                             {"max-pixels", required_argument, NULL, 'p'},
-                                            {"skip-bad", no_argument, NULL, 'b'},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     bool good = true;
     for (int c; good && (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-        switch (c) {
-        case 'i':
-            out->in = optarg;
-            break;
-        case 'o':
-            out->out = optarg;
-            break;
-        case 'r':
-            out->images = optarg;
-            break;
-        case 'b':
-            out->skip_bad = true;
-            break;
-        case 's':
-            good = vlm_cli_int(argv[0], "--shard-size", optarg, 1, 1 << 20, &out->shard_mib);
-            break;
-        case 'l':
-            good = vlm_cli_int(argv[0], "--limit", optarg, 1, INT64_MAX, &out->limit);
-            break;
-        case 'p':
-            good = vlm_cli_int(argv[0], "--max-pixels", optarg, 1, VLM_IMAGE_PIXELS_MAX,
-                               &out->max_pixels);
-            break;
-        case 'h':
+        if (c == 'h') {
             fputs(help, stdout);
             return CLI_OK;
-        default:
-            good = false;
         }
+        good = take(argv[0], c, out);
     }
     if (!good) return CLI_USAGE;
     if (optind < argc) return vlm_cli_usage(argv[0], "what is '%s'?", argv[optind]);
-    if (!out->in || !out->out) return vlm_cli_usage(argv[0], "--in and --out are needed");
-    return -1;
+    return check(argv[0], out);
 }
 
 static void count(pack_counts *counts, const vlm_sample *sample)
@@ -94,14 +158,14 @@ static void count(pack_counts *counts, const vlm_sample *sample)
 }
 
 /* All lines through the writer. A bad line under --skip-bad is printed, and no failure. */
-static vlmoe_status copy_samples(const char *tool, const pack_options *options,
+static vlmoe_status copy_samples(const char *tool, const vlm_cli_pack *options,
                                  vlm_manifest *manifest, vlm_shard_writer *writer,
                                  pack_counts *counts, vlmoe_error *error)
 {
     while (vlm_shard_writer_count(writer) < options->limit && vlm_manifest_next(manifest)) {
         vlm_sample sample;
         vlmoe_status st = vlm_manifest_sample(manifest, &sample, error);
-        if (st && options->skip_bad && st != VLMOE_E_NOMEM) {
+        if (st && options->skips && st != VLMOE_E_NOMEM) {
             fprintf(stderr, "%s: skipped: %s\n", tool, error->text);
             *error = (vlmoe_error){0};
             counts->n_bad++;
@@ -115,11 +179,11 @@ static vlmoe_status copy_samples(const char *tool, const pack_options *options,
     return vlm_fail(error, VLMOE_E_FORMAT, "%s: no samples in it", manifest->path);
 }
 
-static vlmoe_status pack(const char *tool, const pack_options *options, pack_counts *counts,
+static vlmoe_status pack(const char *tool, const vlm_cli_pack *options, pack_counts *counts,
                          vlmoe_error *error)
 {
     vlm_shard_options shards = VLM_SHARD_OPTIONS_INIT;
-    vlm_manifest manifest = {.path = options->in, .image_root = options->images};
+    vlm_manifest manifest = {.path = options->rows.in, .image_root = options->rows.images};
     vlm_shard_writer *writer = NULL;
     manifest.limits = (vlm_image_options)VLM_IMAGE_OPTIONS_INIT;
     manifest.limits.max_pixels = options->max_pixels;
@@ -135,10 +199,11 @@ static vlmoe_status pack(const char *tool, const pack_options *options, pack_cou
 
 int vlm_cli_data_pack(int argc, char **argv)
 {
-    pack_options options = {.shard_mib = 256, .limit = INT64_MAX};
+    vlm_cli_pack options = {.shard_mib = 256, .limit = INT64_MAX};
     options.max_pixels = VLM_IMAGE_PIXELS_DEFAULT;
     int code = parse(argc, argv, &options);
     if (code >= 0) return code;
+    if (options.rows.format) return vlm_cli_data_pack_set(argv[0], &options);
     pack_counts counts = {0};
     vlmoe_error error = {0};
     if (pack(argv[0], &options, &counts, &error)) return vlm_cli_report(argv[0], &error);

@@ -5,7 +5,9 @@
 int main(int argc, char **argv)
 {
     static const vlm_cli_command commands[] = {
-        {"pack", "a list of pictures and texts to shards", vlm_cli_data_pack},
+        {"pack", "a list of pictures and texts, or a labelled set, to shards", vlm_cli_data_pack},
+        {"answers", "the classes of VQA: frequent answers of annotation files",
+         vlm_cli_data_answers},
         {"inspect", "what is in a set: counts, sizes, first samples", vlm_cli_data_inspect},
         {"verify", "read every byte of a set and name what is damaged", vlm_cli_data_verify},
         {"vocab", "train the vocabulary of a text model", vlm_cli_data_vocab},
