@@ -1,372 +1,11 @@
 /* Training state spread over ranks: values, moments and norms of several steps on 1, 2, 4 and 8 ranks are the same bits, for any number of
- * experts, and every rank computes with them. Gradients are made up: functions of group and element, added as products would. */
-#include <math.h>
-#include <pthread.h>
+ * experts, and every rank computes with them; so are the files that ranks write together. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include "cases.h"
-#include "comm_ranks.h"
-#include "ckpt_dir.h"
-#include "context.h"
 #include "base_file.h"
+#include "ckpt_dir.h"
 #include "harness.h"
-#include "optim_adamw.h"
-#include "optim_reduce.h"
-#include "train_params.h"
-
-enum { PATH = 512, GROUPS = 8, STEPS = 2, N_PARAMS = 9, MOST_RANKS = 8, TEXT_EXPERTS = 8 };
-
-/* What a run is; and what it left, by file tensor: master values and moments, gathered from all ranks. */
-typedef struct setting {
-    int ranks;
-    int64_t experts;
-    vlmoe_dtype compute, moments;
-    size_t bucket_bytes;
-    int64_t bad_group;       /* whose gradient of w1 is not finite in the last step; -1 = none */
-    int64_t begin, end;      /* steps, from what load holds where begin > 0 */
-    const char *save, *load; /* folders; NULL = none */
-    bool is_checkpoint;      /* save is for checkpoints: folders with checksums */
-    int failing;             /* 1 + the rank that cannot read its device when it saves; 0 = none */
-} setting;
-
-typedef struct outcome {
-    int64_t n; /* elements of the model */
-    char *state[3];
-    double norm[STEPS];
-    pthread_mutex_t lock;
-} outcome;
-
-typedef struct rank_run {
-    pthread_t thread;
-    const setting *s;
-    outcome *out;
-    vlm_comm_hub *hub;
-    int rank;
-    vlmoe_context *ctx;
-    vlm_ranks ranks;
-    char message[VLMOE_ERROR_TEXT + 64];
-    case_rank view;
-} rank_run;
-
-/* ---- the model ---- */
-
-typedef struct shape {
-    const char *name;
-    vlm_role role;
-    bool is_expert, is_text, has_copy, is_frozen, is_equal;
-    int64_t dim[2];
-} shape;
-
-static const shape shapes[N_PARAMS] = {
-    {"embedding", VLM_ROLE_EMBEDDING, .has_copy = true, .dim = {3000, 7}},
-    {"bias", VLM_ROLE_BIAS, .dim = {37, 1}},
-    {"w1", VLM_ROLE_MATRIX, .has_copy = true, .dim = {130, 97}},
-    {"router", VLM_ROLE_ROUTER, .dim = {8, 33}},
-    {"experts.{e}.weight", VLM_ROLE_MATRIX, .is_expert = true, .has_copy = true, .is_equal = true,
-     .dim = {70, 90}},
-    {"experts.{e}.bias", VLM_ROLE_BIAS, .is_expert = true, .dim = {41, 1}},
-    {"text.{e}.weight", VLM_ROLE_MATRIX, .is_expert = true, .is_text = true, .has_copy = true,
-     .dim = {64, 65}},
-    {"frozen", VLM_ROLE_MATRIX, .has_copy = true, .is_frozen = true, .dim = {50, 90}},
-    {"w2", VLM_ROLE_MATRIX, .has_copy = true, .dim = {64, 64}},
-};
-
-static void make_params(case_rank *r, vlmoe_context *ctx, int64_t experts)
-{
-    for (int i = 0; i < N_PARAMS; i++) {
-        const shape *x = &shapes[i];
-        vlmoe_tensor *ignored = NULL;
-        int64_t n = x->is_text ? TEXT_EXPERTS : experts, dim[3] = {n, x->dim[0], x->dim[1]};
-        const vlm_param spec = {.name = (char *)x->name,
-                                .role = x->role,
-                                .n_experts = x->is_expert ? n : 0,
-                                .trained = !x->is_frozen,
-                                .decays = x->role == VLM_ROLE_MATRIX,
-                                .lr_scale = 1.0 + 0.1 * i,
-                                .has_copy = x->has_copy,
-                                .init_std = 0.5,
-                                .init_equal = x->is_equal};
-        EXPECT(!vlm_param_add(ctx, &spec, 2 + x->is_expert, dim + !x->is_expert, &ignored));
-    }
-    EXPECT(!vlm_ctx_init_params(ctx));
-    EXPECT(!vlm_ctx_moments(ctx));
-}
-
-/* Of many sizes, so that every order of sums gives other bits. */
-static float gradient(int64_t step, int64_t group, int64_t param, int64_t expert, int64_t i)
-{
-    uint32_t h = (uint32_t)(i * 2654435761u) ^
-                 (uint32_t)((expert + 2) * 40503u + param * 9176 + group * 7919 + step * 104729);
-    h ^= h >> 15;
-    h *= 2246822519u;
-    h ^= h >> 13;
-    return ldexpf((float)(h & 0xffff) - 32768.0F, (int)(h >> 28) - 24);
-}
-
-/* What backward of micro-step i adds on this rank: a plain parameter meets this rank's group, experts those of this rank's set. */
-static void backward(const rank_run *r, int64_t step, int64_t micro)
-{
-    vlmoe_context *ctx = r->ctx;
-    int64_t size = r->s->ranks;
-    for (int64_t k = 0; k < ctx->n_params; k++) {
-        const vlm_param *param = ctx->params[k];
-        if (!param->grad) continue;
-        const vlm_expert_ranks *x =
-            ctx->ranks && param->n_experts ? vlm_ranks_of(&r->ranks, param->n_experts) : NULL;
-        int64_t first = x ? micro * size + vlm_expert_set(&x->layout, r->rank) * x->layout.members
-                          : micro * size + r->rank;
-        int64_t last = first + (x ? x->layout.members : 1), file = vlm_param_file_elements(param);
-        for (int64_t g = first; g < last; g++)
-            for (int64_t e = 0; e < VLM_MAX(param->n_local, 1); e++)
-                for (int64_t i = 0; i < file; i++) {
-                    float *sum = (float *)param->grad + e * file + i;
-                    *sum += gradient(step, g, k, param->first_expert + e, i);
-                    bool is_bad = g == r->s->bad_group && step == STEPS - 1 && k == 2 && i == 77;
-                    if (is_bad) *sum = NAN;
-                }
-    }
-}
-
-/* ---- a run ---- */
-
-static int64_t file_place(const vlmoe_context *ctx, const vlm_piece *piece)
-{
-    int64_t at = 0;
-    for (int64_t i = 0; i < piece->param->index; i++)
-        at += vlm_param_files(ctx->params[i]) * vlm_param_file_elements(ctx->params[i]);
-    return at + VLM_MAX(piece->expert, 0) * vlm_param_file_elements(piece->param) + piece->first;
-}
-
-static void gather(const rank_run *r)
-{
-    const vlmoe_context *ctx = r->ctx;
-    size_t moment = vlm_dtype_bytes(ctx->moment_dtype);
-    pthread_mutex_lock(&r->out->lock);
-    for (int64_t i = 0; i < ctx->n_pieces; i++) {
-        const vlm_piece *piece = &ctx->pieces[i];
-        size_t at = (size_t)file_place(ctx, piece), n = (size_t)piece->n;
-        if (!vlm_piece_is_mine(piece, r->rank)) continue;
-        memcpy(r->out->state[0] + at * 4, piece->value, n * 4);
-        if (!piece->param->trained) continue;
-        for (int k = 0; k < 2; k++)
-            memcpy(r->out->state[1 + k] + at * moment, vlm_piece_moment(ctx, piece, k), n * moment);
-    }
-    pthread_mutex_unlock(&r->out->lock);
-}
-
-/* What this rank computes with must be what the owners have: wide values as they are, copies rounded from them. */
-static void compare_values(case_rank *view, const rank_run *r)
-{
-    case_rank *const failing = view;
-    const vlmoe_context *ctx = r->ctx;
-    for (int64_t k = 0; k < ctx->n_params; k++) {
-        const vlm_param *param = ctx->params[k];
-        const vlm_piece first = {.param = (vlm_param *)param, .expert = param->first_expert};
-        const float *master = (const float *)(void *)r->out->state[0] + file_place(ctx, &first);
-        int64_t n = vlm_param_elements(param);
-        if (param->tensor.data && memcmp(param->tensor.data, master, (size_t)n * 4))
-            case_fail(failing, __FILE__, __LINE__, "rank %d computes with other values of %s",
-                      r->rank, param->name);
-        if (!param->has_copy || ctx->compute == ctx->wide) continue;
-        uint16_t *rounded = vlm_alloc_array((size_t)n, sizeof *rounded);
-        const vlmk_convert_args args = {
-            .n = n, .src_dtype = VLMOE_F32, .dst_dtype = VLMOE_BF16, .src = master, .dst = rounded};
-        VLM_KERNEL(r->ctx, convert, &args);
-        if (memcmp(param->copy, rounded, (size_t)n * 2))
-            case_fail(failing, __FILE__, __LINE__, "rank %d computes with another copy of %s",
-                      r->rank, param->name);
-        vlm_free(rounded);
-    }
-}
-
-static void train(case_rank *view, rank_run *run)
-{
-    case_rank *r = view;
-    const vlm_adamw_opts opts = {.lr = 0.01,
-                                 .beta1 = 0.9,
-                                 .beta2 = 0.99,
-                                 .eps = 1e-8,
-                                 .weight_decay = 0.1,
-                                 .clip = 1.0,
-                                 .grad_scale = 1.0 / GROUPS};
-    for (int64_t step = run->s->begin; step < run->s->end; step++) {
-        double norm = 0.0;
-        EXPECT(!vlmoe_grad_zero(run->ctx));
-        for (int64_t micro = 0; micro < GROUPS / run->s->ranks; micro++) {
-            backward(run, step, micro);
-            EXPECT(!vlm_reduce_micro_step(run->ctx));
-        }
-        EXPECT(!vlm_reduce_finish(run->ctx));
-        vlmoe_status want =
-            run->s->bad_group >= 0 && step == STEPS - 1 ? VLMOE_E_NUMERIC : VLMOE_OK;
-        EXPECT(vlm_adamw_apply(run->ctx, &opts, step + 1, &norm) == want);
-        snprintf(run->message, sizeof run->message, "%s", vlmoe_context_error(run->ctx));
-        if (run->rank == 0) run->out->norm[step] = norm;
-    }
-}
-
-static size_t sent(const rank_run *run)
-{
-    size_t n = vlm_comm_counted(run->ranks.world).sent_bytes;
-    for (int i = 0; i < run->ranks.n_counts; i++)
-        if (run->ranks.experts[i].cross)
-            n += vlm_comm_counted(run->ranks.experts[i].cross).sent_bytes;
-    return n;
-}
-
-/* What a plan says of a rank is what it sends: gradients in a micro-step, values in a step. */
-static void count_bytes(case_rank *r, rank_run *run)
-{
-    const vlm_reduce_bytes plan = vlm_reduce_sent(run->ctx);
-    EXPECT(!vlmoe_grad_zero(run->ctx));
-    size_t before = sent(run);
-    EXPECT(!vlm_reduce_micro_step(run->ctx));
-    size_t after_gradients = sent(run);
-    EXPECT(!vlm_reduce_share_values(run->ctx));
-    EXPECT(after_gradients - before == plan.gradients);
-    EXPECT(sent(run) - after_gradients == plan.values);
-    EXPECT(run->s->ranks == 1 || plan.gradients > 0);
-}
-
-static void open_run(case_rank *r, rank_run *run)
-{
-    const setting *s = run->s;
-    vlmoe_context_params params = VLMOE_CONTEXT_PARAMS;
-    params.n_threads = 1;
-    params.seed = 5;
-    params.compute = s->compute;
-    params.step_bytes = 1 << 20;
-    const int64_t counts[2] = {s->experts, TEXT_EXPERTS};
-    EXPECT_OK(vlmoe_context_create(&params, &run->ctx, error));
-    run->ctx->moment_dtype = s->moments;
-    if (s->bucket_bytes) run->ctx->bucket_bytes = s->bucket_bytes;
-    const vlm_comm_params comm = {
-        .backend = run->ctx->backend, .device = run->ctx->device, .deadline_seconds = 60};
-    EXPECT_OK(vlm_comm_threads(run->hub, run->rank, &comm, &r->world, error));
-    EXPECT_OK(vlm_ranks_open(r->world, GROUPS, 2, counts, &run->ranks, error));
-    EXPECT(!vlm_ctx_join(run->ctx, &run->ranks));
-    make_params(r, run->ctx, s->experts);
-}
-
-static void path_of(const char *folder, vlm_state_kind kind, char path[PATH])
-{
-    snprintf(path, PATH, "%s/%s.safetensors", folder,
-             kind == VLM_STATE_VALUES ? "model" : "optimiser");
-}
-
-static void load(case_rank *r, rank_run *run)
-{
-    char path[PATH];
-    for (int kind = VLM_STATE_VALUES; run->s->load && kind <= VLM_STATE_MOMENTS; kind++) {
-        path_of(run->s->load, kind, path);
-        EXPECT_OK(vlm_state_read(run->ctx, kind, "", path, error));
-    }
-}
-
-static vlmoe_status no_download(vlm_device *device, void *host, const void *src, size_t bytes)
-{
-    (void)device, (void)host, (void)src, (void)bytes;
-    return VLMOE_E_DEVICE;
-}
-
-/* In the folder of a checkpoint under run->s->save, which rank 0 makes. */
-static void save_checkpoint(case_rank *r, rank_run *run)
-{
-    vlm_ckpt_writer *writer = NULL;
-    char path[PATH], *folder = NULL;
-    size_t at[MOST_RANKS + 1];
-    if (!run->rank) EXPECT_OK(vlm_ckpt_begin(run->s->save, "step-00000001", &writer, error));
-    const char *mine = writer ? vlm_ckpt_folder(writer) : "";
-    EXPECT_OK(vlm_comm_share_blocks(r->world, "folder", mine, writer ? strlen(mine) + 1 : 0,
-                                    &folder, at, error));
-    for (int kind = VLM_STATE_VALUES; kind <= VLM_STATE_MOMENTS; kind++) {
-        path_of(folder, kind, path);
-        EXPECT_OK(vlm_state_write(run->ctx, kind, path, error));
-    }
-    vlm_free(folder);
-    EXPECT_OK(vlm_ckpt_commit_on(r->world, writer, error));
-}
-
-static void save(case_rank *r, rank_run *run)
-{
-    char path[PATH];
-    if (run->s->is_checkpoint) {
-        save_checkpoint(r, run);
-        return;
-    }
-    vlm_backend broken = *run->ctx->backend;
-    const vlm_backend *whole = run->ctx->backend;
-    broken.download = no_download;
-    if (run->s->failing == run->rank + 1) run->ctx->backend = &broken;
-    for (int kind = VLM_STATE_VALUES; run->s->save && kind <= VLM_STATE_MOMENTS; kind++) {
-        vlmoe_error found = {0};
-        path_of(run->s->save, kind, path);
-        vlmoe_status status = vlm_state_write(run->ctx, kind, path, &found);
-        if (status)
-            snprintf(run->message, sizeof run->message, "%s: %s", vlmoe_status_name(status),
-                     found.text);
-    }
-    run->ctx->backend = whole;
-    (void)r;
-}
-
-static void *run_rank(void *arg)
-{
-    rank_run *run = arg;
-    case_rank *r = &run->view;
-    open_run(r, run);
-    if (!r->text[0]) load(r, run);
-    if (!r->text[0]) train(r, run);
-    if (!r->text[0]) save(r, run);
-    if (!r->text[0]) gather(run);
-    if (!r->text[0] && vlm_comm_barrier(r->world, "all is gathered", NULL))
-        snprintf(r->text, sizeof r->text, "barrier");
-    if (!r->text[0]) compare_values(r, run);
-    if (!r->text[0]) count_bytes(r, run);
-    if (r->text[0] && r->world) vlm_comm_abort(r->world, VLMOE_E_INTERNAL, r->text);
-    vlm_ranks_close(&run->ranks);
-    vlmoe_context_destroy(run->ctx);
-    vlm_comm_destroy(r->world);
-    return NULL;
-}
-
-static int64_t elements(int64_t experts)
-{
-    int64_t n = 0;
-    for (int i = 0; i < N_PARAMS; i++)
-        n += shapes[i].dim[0] * shapes[i].dim[1] *
-             (!shapes[i].is_expert ? 1
-              : shapes[i].is_text  ? TEXT_EXPERTS
-                                   : experts);
-    return n;
-}
-
-static outcome run_all(const setting *s, char *message)
-{
-    rank_run run[MOST_RANKS] = {0};
-    vlm_comm_hub *hub = NULL;
-    outcome out = {.n = elements(s->experts), .lock = PTHREAD_MUTEX_INITIALIZER};
-    for (int k = 0; k < 3; k++) out.state[k] = calloc((size_t)out.n, 4);
-    CHECK_STATUS(vlm_comm_hub_create(s->ranks, &hub, NULL), VLMOE_OK);
-    for (int i = 0; i < s->ranks; i++) {
-        run[i] = (rank_run){.s = s, .out = &out, .hub = hub, .rank = i};
-        CHECK(!pthread_create(&run[i].thread, NULL, run_rank, &run[i]));
-    }
-    for (int i = 0; i < s->ranks; i++) pthread_join(run[i].thread, NULL);
-    vlm_comm_hub_destroy(hub);
-    for (int i = 0; i < s->ranks; i++) {
-        CHECK_TEXT(run[i].view.text, "");
-        CHECK_TEXT(run[i].message, run[0].message);
-    }
-    if (message) snprintf(message, sizeof run[0].message, "%s", run[0].message);
-    return out;
-}
-
-static void outcome_free(outcome *o)
-{
-    for (int k = 0; k < 3; k++) free(o->state[k]);
-}
+#include "state_run.h"
 
 static void check_equal(const outcome *a, const outcome *b, const setting *s)
 {
@@ -390,16 +29,16 @@ TEST(state_has_the_same_bits_on_any_number_of_ranks)
                          .moments = type == 2 ? VLMOE_BF16 : VLMOE_F32,
                          .bad_group = -1,
                          .end = STEPS};
-            outcome want = run_all(&s, NULL);
+            outcome want = state_run(&s, NULL);
             CHECK(want.norm[0] > 1.0 && want.norm[0] != want.norm[1]); /* clipped */
             for (s.ranks = 2; s.ranks <= MOST_RANKS; s.ranks *= 2)
                 for (int is_small = 0; is_small < 2; is_small++) {
                     s.bucket_bytes = is_small ? 3 * sizeof(float) * VLMK_NORM_BLOCK : 0;
-                    outcome got = run_all(&s, NULL);
+                    outcome got = state_run(&s, NULL);
                     check_equal(&want, &got, &s);
-                    outcome_free(&got);
+                    state_free(&got);
                 }
-            outcome_free(&want);
+            state_free(&want);
         }
 }
 
@@ -409,9 +48,9 @@ TEST(a_gradient_that_is_not_finite_stops_all_ranks_with_the_same_words)
         char message[VLMOE_ERROR_TEXT + 64] = "";
         const setting s = {
             .ranks = ranks, .experts = 4, .bad_group = 5, .bucket_bytes = 1 << 14, .end = STEPS};
-        outcome out = run_all(&s, message);
+        outcome out = state_run(&s, message);
         CHECK_HAS(message, "the gradient of w1 is not finite");
-        outcome_free(&out);
+        state_free(&out);
     }
 }
 
@@ -432,8 +71,8 @@ static void check_equal_files(const char *a, const char *b)
     for (int kind = VLM_STATE_VALUES; kind <= VLM_STATE_MOMENTS; kind++) {
         char path[2][PATH], *data[2];
         size_t bytes[2];
-        path_of(a, kind, path[0]);
-        path_of(b, kind, path[1]);
+        state_path(a, kind, path[0]);
+        state_path(b, kind, path[1]);
         for (int i = 0; i < 2; i++)
             CHECK_STATUS(vlm_file_read(path[i], 1 << 26, &data[i], &bytes[i], NULL), VLMOE_OK);
         CHECK(bytes[0] == bytes[1] && !memcmp(data[0], data[1], bytes[0]));
@@ -454,28 +93,28 @@ TEST(state_moves_between_numbers_of_ranks)
         char *straight = folder_of("straight"), *middle = folder_of("middle"),
              *moved = folder_of("moved");
         s.save = straight;
-        outcome want = run_all(&s, NULL);
+        outcome want = state_run(&s, NULL);
         setting first = s;
         first.ranks = 4;
         first.bucket_bytes = 1 << 15;
         first.end = STEPS - 1;
         first.save = middle;
-        outcome half = run_all(&first, NULL);
-        outcome_free(&half);
+        outcome half = state_run(&first, NULL);
+        state_free(&half);
         for (int ranks = 1; ranks <= MOST_RANKS; ranks *= 2) {
             setting rest = s;
             rest.ranks = ranks;
             rest.begin = STEPS - 1;
             rest.load = middle;
             rest.save = moved;
-            outcome got = run_all(&rest, NULL);
+            outcome got = state_run(&rest, NULL);
             memcpy(got.norm, want.norm,
                    sizeof got.norm - sizeof got.norm[0]); /* of the first steps */
             check_equal(&want, &got, &rest);
             check_equal_files(straight, moved);
-            outcome_free(&got);
+            state_free(&got);
         }
-        outcome_free(&want);
+        state_free(&want);
     }
 }
 
@@ -488,14 +127,14 @@ TEST(a_rank_that_cannot_write_is_a_failure_on_all_and_named)
                  .end = 1,
                  .failing = 3,
                  .save = folder_of("failing")};
-    outcome out = run_all(&s, message);
+    outcome out = state_run(&s, message);
     CHECK_HAS(message, "DEVICE: rank 2: cannot read ");
-    outcome_free(&out);
+    state_free(&out);
     s.failing = 0;
     s.save = "/nowhere/at/all";
-    out = run_all(&s, message);
+    out = state_run(&s, message);
     CHECK_HAS(message, "IO: rank 0: cannot create /nowhere/at/all/");
-    outcome_free(&out);
+    state_free(&out);
 }
 
 TEST(checksums_of_all_ranks_are_those_of_one)
@@ -513,8 +152,8 @@ TEST(checksums_of_all_ranks_are_those_of_one)
                            .end = 1,
                            .save = folder_of(name),
                            .is_checkpoint = true};
-        outcome out = run_all(&s, NULL);
-        outcome_free(&out);
+        outcome out = state_run(&s, NULL);
+        state_free(&out);
         snprintf(path, sizeof path, "%.400s/step-00000001", s.save);
         CHECK_STATUS(vlm_ckpt_open(path, true, &files, NULL), VLMOE_OK);
         vlm_ckpt_close(files);
