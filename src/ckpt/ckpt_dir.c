@@ -102,8 +102,11 @@ vlmoe_status vlm_ckpt_commit_on(vlm_comm *comm, vlm_ckpt_writer *writer, vlmoe_e
     const char *folder = writer ? writer->temporary : NULL;
     vlmoe_status status = comm ? vlm_ckpt_list_scan_on(comm, folder, &list, error)
                                : vlm_ckpt_list_scan(folder, &list, error);
+    if (!status) { /* else all ranks have failed already, with the same words */
+        if (writer) status = commit(writer, &list, error);
+        status = vlm_comm_agree(comm, "end of a checkpoint", status, error);
+    }
     if (!writer) return status;
-    if (!status) status = commit(writer, &list, error);
     vlm_ckpt_list_free(&list);
     /* On success what is left there is the folder that was replaced; if it cannot be deleted now,
      * recover does it later. */

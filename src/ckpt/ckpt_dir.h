@@ -34,7 +34,7 @@ const char *vlm_ckpt_folder(const vlm_ckpt_writer *writer);
  * written. Errors: IO, NOMEM, ARG (a folder inside). */
 vlmoe_status vlm_ckpt_commit(vlm_ckpt_writer *writer, vlmoe_error *error);
 /* The same, checksums by all ranks of comm (NULL: there is one), a file by one rank. Collective; the writer is rank 0's, NULL elsewhere.
- * Failures of checksums are failures on all ranks; what comes after is rank 0's alone, which tells the others (vlm_comm_agree). */
+ * A failure is one on all ranks, with the same words (vlm_comm_agree). */
 vlmoe_status vlm_ckpt_commit_on(vlm_comm *comm, vlm_ckpt_writer *writer, vlmoe_error *error);
 void vlm_ckpt_abandon(vlm_ckpt_writer *writer); /* NULL allowed */
 

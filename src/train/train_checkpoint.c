@@ -31,8 +31,7 @@ static vlmoe_status write_state_files(vlmoe_trainer *t, const char *folder, vlmo
     } else {
         st = vlm_state_write(t->ctx, VLM_STATE_VALUES, model_path, error);
         if (!st) st = vlm_state_write(t->ctx, VLM_STATE_MOMENTS, optimiser_path, error);
-        const bool is_lost = st == VLMOE_E_COMM || st == VLMOE_E_TIMEOUT; /* each for itself */
-        if (st && t->seat) t->seat->fails_alike = !is_lost;
+        vlm_ranks_know(t->seat, st);
     }
     vlm_free(model_path);
     vlm_free(optimiser_path);
@@ -153,8 +152,9 @@ vlmoe_status vlm_checkpoint_save(vlmoe_trainer *t, const char *dir, vlmoe_error 
         return st;
     }
     st = vlm_ckpt_commit_on(t->seat ? t->seat->world : NULL, writer, error);
-    if (!st && is_first) st = prune(t, dir, error);
-    return vlm_ranks_agree(t->seat, "end of a checkpoint", st, error);
+    if (vlm_ranks_know(t->seat, st)) return st;
+    if (is_first) st = prune(t, dir, error);
+    return vlm_ranks_agree(t->seat, "pruning of checkpoints", st, error);
 }
 
 /* ---- reading ---- */

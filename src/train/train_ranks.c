@@ -161,11 +161,15 @@ vlmoe_status vlm_facts_compare(vlm_seat *seat, const char *what, const vlm_text 
     return st;
 }
 
+vlmoe_status vlm_ranks_know(vlm_seat *seat, vlmoe_status status)
+{
+    if (seat)
+        seat->fails_alike = status && status != VLMOE_E_COMM && status != VLMOE_E_TIMEOUT;
+    return status;
+}
+
 vlmoe_status vlm_ranks_agree(vlm_seat *seat, const char *what, vlmoe_status status,
                              vlmoe_error *error)
 {
-    if (!seat) return status;
-    vlmoe_status st = vlm_comm_agree(seat->world, what, status, error);
-    seat->fails_alike = st && st != VLMOE_E_COMM && st != VLMOE_E_TIMEOUT;
-    return st;
+    return seat ? vlm_ranks_know(seat, vlm_comm_agree(seat->world, what, status, error)) : status;
 }

@@ -26,6 +26,9 @@ vlmoe_status vlm_facts_compare(vlm_seat *seat, const char *what, const vlm_text 
 /* Version of the library, and every key but those that each rank may choose for itself. */
 void vlm_facts_put_config(vlm_text *facts, const vlmoe_config *config);
 
+/* The failure of a collective that ends alike on all ranks, noted as one that all know; COMM and TIMEOUT are each rank's own. Returns
+ * status. seat NULL: nothing is noted. */
+vlmoe_status vlm_ranks_know(vlm_seat *seat, vlmoe_status status);
 /* vlm_comm_agree, and the failure is noted as one that all know. seat NULL: status. */
 vlmoe_status vlm_ranks_agree(vlm_seat *seat, const char *what, vlmoe_status status, vlmoe_error *error);
 

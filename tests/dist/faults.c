@@ -1,8 +1,9 @@
-/* The classic faults of training on ranks, for --verify to catch: linked over the library by -Wl,--wrap into a tool of the tests, never
+/* The classic faults of training on ranks, for --verify to catch, and saves that fail: linked over the library by -Wl,--wrap into a tool of the tests, never
  * into what is installed. VLMOE_TEST_FAULT names the one that is active, and only where there are ranks, so that one rank stays right. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "ckpt_list.h"
 #include "ckpt_safetensors.h"
 #include "op.h"
 #include "optim_reduce.h"
@@ -124,4 +125,36 @@ vlmoe_tensor *__wrap_vlm_route(vlmoe_tape *tape, vlmoe_tensor *logits,
         return __real_vlm_route(tape, logits, policy, routing);
     const vlm_route_policy wrong = neighbours(tape, policy);
     return __real_vlm_route(tape, logits, &wrong, routing);
+}
+
+/* ---- unread_moments: the rank that measures the file of moments cannot read it; unwritten_list: rank 0 cannot write the list of files ---- */
+
+static bool has_fault_of_files(const char *name)
+{
+    const char *active = getenv("VLMOE_TEST_FAULT");
+    return active && !strcmp(active, name);
+}
+
+vlmoe_status __real_vlm_ckpt_measure(const char *path, uint64_t *bytes, uint64_t *hash,
+                                     vlmoe_error *error);
+vlmoe_status __wrap_vlm_ckpt_measure(const char *path, uint64_t *bytes, uint64_t *hash,
+                                     vlmoe_error *error);
+vlmoe_status __wrap_vlm_ckpt_measure(const char *path, uint64_t *bytes, uint64_t *hash,
+                                     vlmoe_error *error)
+{
+    if (has_fault_of_files("unread_moments") && strstr(path, "optimiser.safetensors"))
+        return vlm_fail(error, VLMOE_E_IO, "cannot read %s: made up", path);
+    return __real_vlm_ckpt_measure(path, bytes, hash, error);
+}
+
+vlmoe_status __real_vlm_ckpt_list_write(const char *dir, const vlm_ckpt_list *list,
+                                        vlmoe_error *error);
+vlmoe_status __wrap_vlm_ckpt_list_write(const char *dir, const vlm_ckpt_list *list,
+                                        vlmoe_error *error);
+vlmoe_status __wrap_vlm_ckpt_list_write(const char *dir, const vlm_ckpt_list *list,
+                                        vlmoe_error *error)
+{
+    if (has_fault_of_files("unwritten_list"))
+        return vlm_fail(error, VLMOE_E_IO, "cannot write the list of files: made up");
+    return __real_vlm_ckpt_list_write(dir, list, error);
 }
