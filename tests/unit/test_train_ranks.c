@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "harness.h"
+#include "train_launch.h"
 #include "train_result.h"
 
 enum { R = 4 };
@@ -103,6 +104,28 @@ TEST(ranks_compare_every_key_that_is_not_their_own_business)
     vlmoe_config_destroy(plain);
     vlmoe_config_destroy(free);
     vlmoe_config_destroy(bound);
+}
+
+/* ---- what ranks of one process share ---- */
+
+TEST(ranks_as_threads_divide_the_memory_of_their_process_and_processes_do_not)
+{
+    static const char *const set[] = {"run.ranks=4", "run.threads=6", "run.memory_mib=1000",
+                                      "data.cache_mib=200"};
+    vlmoe_config *config = NULL;
+    CHECK_STATUS(vlmoe_config_load(NULL, VLM_COUNT(set), set, &config, NULL), VLMOE_OK);
+    const vlm_launch threads = {.size = 4}, processes = {.size = 4, .is_mpi = true};
+    vlm_seat seat = vlm_launch_seat(&threads, config, 1);
+    vlmoe_config share = vlm_seat_config(&seat, config);
+    CHECK_INT(share.run.threads, 2); /* 6 of 4 ranks: the first two have one more */
+    CHECK_INT(share.run.memory_mib, 250);
+    CHECK_INT(share.data.cache_mib, 50);
+    seat = vlm_launch_seat(&processes, config, 1);
+    share = vlm_seat_config(&seat, config);
+    CHECK_INT(share.run.threads, 6);
+    CHECK_INT(share.run.memory_mib, 1000);
+    CHECK_INT(share.data.cache_mib, 200);
+    vlmoe_config_destroy(config);
 }
 
 /* ---- failures that all know ---- */
