@@ -1,9 +1,9 @@
 /* Starting ranks, and what becomes of a run when one of them fails. */
 #include "train_launch.h"
-#include <pthread.h>
 #include <string.h>
 #include "base_team.h"
 #include "config_task.h"
+#include "base_threads.h"
 
 /* ---- what fits ---- */
 
@@ -64,16 +64,14 @@ typedef struct rank_thread {
     void *arg;
     vlm_seat seat;
     vlmoe_error error;
-    pthread_t thread;
 } rank_thread;
 
-static void *rank_main(void *arg)
+static void rank_main(void *ranks, int p)
 {
-    rank_thread *r = arg;
+    rank_thread *r = (rank_thread *)ranks + p;
     r->error.status = r->fn(r->arg, &r->seat, &r->error);
     if (r->error.status && !r->seat.fails_alike)
         vlm_comm_abort(r->seat.world, r->error.status, r->error.text);
-    return NULL;
 }
 
 static bool is_hearsay(vlmoe_status status)
@@ -97,22 +95,6 @@ static vlmoe_status pick(const rank_thread *ranks, int n, vlmoe_error *error)
                     found->error.text);
 }
 
-static vlmoe_status run_threads(rank_thread *ranks, int n, vlmoe_error *error)
-{
-    int started = 1;
-    for (; started < n; started++)
-        if (pthread_create(&ranks[started].thread, NULL, rank_main, &ranks[started])) break;
-    if (started == n) {
-        rank_main(&ranks[0]);
-    } else {
-        ranks[0].error.status = vlm_fail(&ranks[0].error, VLMOE_E_NOMEM,
-                                         "the system refuses a thread for rank %d", started);
-        vlm_comm_abort(ranks[0].seat.world, VLMOE_E_NOMEM, ranks[0].error.text);
-    }
-    for (int p = 1; p < started; p++) pthread_join(ranks[p].thread, NULL);
-    return pick(ranks, n, error);
-}
-
 static vlmoe_status as_threads(const vlm_launch *launch, const vlmoe_config *config, vlm_rank_fn fn,
                                void *arg, vlmoe_error *error)
 {
@@ -126,7 +108,8 @@ static vlmoe_status as_threads(const vlm_launch *launch, const vlmoe_config *con
         ranks[p] = (rank_thread){.fn = fn, .arg = arg, .seat = vlm_launch_seat(launch, config, p)};
         st = vlm_comm_threads(hub, p, &params, &ranks[p].seat.world, error);
     }
-    if (!st) st = run_threads(ranks, n, error);
+    if (!st) st = vlm_threads_run(n, rank_main, ranks, error);
+    if (!st) st = pick(ranks, n, error);
     for (int p = 0; p < n; p++) vlm_comm_destroy(ranks[p].seat.world);
     vlm_comm_hub_destroy(hub);
     vlm_free(ranks);
@@ -149,7 +132,7 @@ static vlmoe_status as_process(vlm_launch *launch, const vlmoe_config *config, v
     } else if (launch->size == 1) {
         st = fn(arg, NULL, error);
     } else {
-        rank_main(&self);
+        rank_main(&self, 0);
         st = pick(&self, 1, error);
     }
     launch->speaks = !self.seat.rank || (st && !self.seat.fails_alike);

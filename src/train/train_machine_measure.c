@@ -1,9 +1,9 @@
 /* Rates of the machine that this process runs on: two blocks of the config's model under a profile, and messages between two ranks. */
 #include <math.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include "base_threads.h"
 #include "train_machine.h"
 #include "train_work.h"
 
@@ -101,31 +101,25 @@ typedef struct thread_rank {
     int rank;
 } thread_rank;
 
-static void *run_thread(void *arg)
+static void run_thread(void *ranks, int p)
 {
-    thread_rank *r = arg;
+    thread_rank *r = (thread_rank *)ranks + p;
     vlm_comm *comm = NULL;
     const vlm_comm_params params = {.deadline_seconds = 60.0};
     r->status = vlm_comm_threads(r->hub, r->rank, &params, &comm, &r->error);
     if (!r->status) r->status = measure_link(comm, &r->link, &r->error);
     vlm_comm_destroy(comm);
-    return NULL;
 }
 
 static vlmoe_status measure_threads(vlm_link *out, vlmoe_error *error)
 {
     thread_rank rank[2] = {{.rank = 0}, {.rank = 1}};
     vlm_comm_hub *hub = NULL;
-    pthread_t other;
     VLM_TRY(vlm_comm_hub_create(2, &hub, error));
     rank[0].hub = rank[1].hub = hub;
-    if (pthread_create(&other, NULL, run_thread, &rank[1])) {
-        vlm_comm_hub_destroy(hub);
-        return vlm_fail(error, VLMOE_E_NOMEM, "cannot start a thread to measure a link");
-    }
-    run_thread(&rank[0]);
-    pthread_join(other, NULL);
+    vlmoe_status st = vlm_threads_run(2, run_thread, rank, error);
     vlm_comm_hub_destroy(hub);
+    if (st) return st;
     if (rank[0].status) return vlm_fail(error, rank[0].status, "%s", rank[0].error.text);
     *out = rank[0].link;
     return VLMOE_OK;

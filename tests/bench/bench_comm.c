@@ -1,10 +1,10 @@
 /* How long ranks take to talk: a share of 8 bytes, and an exchange in which every rank sends 16 MB to the others, in equal blocks.
  * Prints the best and the median of rounds as rank 0 sees them.
  * usage: bench_comm threads N [MB] | mpirun -np N bench_comm mpi [MB] */
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base_threads.h"
 #include "comm.h"
 
 enum { MAX_RANKS = 64, SHARES = 500, ROUNDS = 15, FEW_ROUNDS = 3 };
@@ -80,22 +80,20 @@ static vlmoe_status measure(vlm_comm *comm, double mb, vlmoe_error *error)
 }
 
 typedef struct rank_thread {
-    pthread_t thread;
     vlm_comm_hub *hub;
     int rank;
     double mb;
 } rank_thread;
 
-static void *run_rank(void *arg)
+static void run_rank(void *ranks, int i)
 {
-    const rank_thread *t = arg;
+    const rank_thread *t = (const rank_thread *)ranks + i;
     const vlm_comm_params params = {.deadline_seconds = 60};
     vlm_comm *comm = NULL;
     vlmoe_error error = {0};
     if (vlm_comm_threads(t->hub, t->rank, &params, &comm, &error) || measure(comm, t->mb, &error))
         fprintf(stderr, "rank %d: %s\n", t->rank, error.text);
     vlm_comm_destroy(comm);
-    return NULL;
 }
 
 static int run_threads(int n, double mb)
@@ -103,13 +101,10 @@ static int run_threads(int n, double mb)
     rank_thread ranks[MAX_RANKS] = {0};
     vlm_comm_hub *hub = NULL;
     if (n < 1 || n > MAX_RANKS || vlm_comm_hub_create(n, &hub, NULL)) return 1;
-    for (int i = 0; i < n; i++) {
-        ranks[i] = (rank_thread){.hub = hub, .rank = i, .mb = mb};
-        if (pthread_create(&ranks[i].thread, NULL, run_rank, &ranks[i])) return 1;
-    }
-    for (int i = 0; i < n; i++) pthread_join(ranks[i].thread, NULL);
+    for (int i = 0; i < n; i++) ranks[i] = (rank_thread){.hub = hub, .rank = i, .mb = mb};
+    const vlmoe_status st = vlm_threads_run(n, run_rank, ranks, NULL);
     vlm_comm_hub_destroy(hub);
-    return 0;
+    return st != VLMOE_OK;
 }
 
 static int run_mpi(double mb)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base_threads.h"
 #include "ckpt_dir.h"
 #include "comm_ranks.h"
 #include "context.h"
@@ -15,7 +16,6 @@
 enum { GROUPS = 8, N_PARAMS = 9, TEXT_EXPERTS = 8 };
 
 typedef struct rank_run {
-    pthread_t thread;
     const setting *s;
     outcome *out;
     vlm_comm_hub *hub;
@@ -288,9 +288,9 @@ static void save(case_rank *r, rank_run *run)
     (void)r;
 }
 
-static void *run_rank(void *arg)
+static void run_rank(void *ranks, int i)
 {
-    rank_run *run = arg;
+    rank_run *run = (rank_run *)ranks + i;
     case_rank *r = &run->view;
     open_run(r, run);
     if (!r->text[0]) load(r, run);
@@ -305,7 +305,6 @@ static void *run_rank(void *arg)
     vlm_ranks_close(&run->ranks);
     vlmoe_context_destroy(run->ctx);
     vlm_comm_destroy(r->world);
-    return NULL;
 }
 
 static int64_t elements(int64_t experts)
@@ -326,11 +325,9 @@ outcome state_run(const setting *s, char *message)
     outcome out = {.n = elements(s->experts), .lock = PTHREAD_MUTEX_INITIALIZER};
     for (int k = 0; k < 3; k++) out.state[k] = calloc((size_t)out.n, 4);
     CHECK_STATUS(vlm_comm_hub_create(s->ranks, &hub, NULL), VLMOE_OK);
-    for (int i = 0; i < s->ranks; i++) {
+    for (int i = 0; i < s->ranks; i++)
         run[i] = (rank_run){.s = s, .out = &out, .hub = hub, .rank = i};
-        CHECK(!pthread_create(&run[i].thread, NULL, run_rank, &run[i]));
-    }
-    for (int i = 0; i < s->ranks; i++) pthread_join(run[i].thread, NULL);
+    CHECK_STATUS(vlm_threads_run(s->ranks, run_rank, run, NULL), VLMOE_OK);
     vlm_comm_hub_destroy(hub);
     for (int i = 0; i < s->ranks; i++) {
         CHECK_TEXT(run[i].view.text, "");

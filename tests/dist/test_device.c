@@ -1,15 +1,14 @@
 /* Exchanges between buffers of devices: read and written in place where the host can, else staged. */
 #include "harness.h"
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include "backend.h"
+#include "base_threads.h"
 #include "comm.h"
 
 enum { RANKS = 3, BLOCK = 5000, ROOM = RANKS * (BLOCK + 8) };
 
 typedef struct rank_thread {
-    pthread_t thread;
     vlm_comm_hub *hub;
     const vlm_backend *backend;
     int rank;
@@ -48,12 +47,12 @@ static vlmoe_status exchange(rank_thread *t, vlm_comm *comm, vlm_device *device,
     return VLMOE_OK;
 }
 
-static void *run_rank(void *arg)
+static void run_rank(void *ranks, int i)
 {
-    rank_thread *t = arg;
+    rank_thread *t = (rank_thread *)ranks + i;
     vlm_device *device = NULL;
     const vlm_device_params device_params = {.n_threads = 1};
-    if (t->backend->open(&device_params, &device, &t->error)) return NULL;
+    if (t->backend->open(&device_params, &device, &t->error)) return;
     const vlm_comm_params params = {
         .backend = t->backend, .device = device, .deadline_seconds = 20};
     vlm_comm *comm = NULL;
@@ -63,7 +62,6 @@ static void *run_rank(void *arg)
     }
     vlm_comm_destroy(comm);
     t->backend->close(device);
-    return NULL;
 }
 
 static void check_got(const rank_thread *t)
@@ -87,9 +85,8 @@ static void run_ranks(const vlm_backend *backend)
         ranks[i].hub = hub;
         ranks[i].backend = backend;
         ranks[i].rank = i;
-        CHECK(!pthread_create(&ranks[i].thread, NULL, run_rank, &ranks[i]));
     }
-    for (int i = 0; i < RANKS; i++) pthread_join(ranks[i].thread, NULL);
+    CHECK_STATUS(vlm_threads_run(RANKS, run_rank, ranks, NULL), VLMOE_OK);
     vlm_comm_hub_destroy(hub);
     for (int i = 0; i < RANKS; i++) check_got(&ranks[i]);
 }

@@ -1,9 +1,9 @@
 /* The whole encoder with its objective on several ranks (threads): hidden rows, losses and every gradient of a step have the bits of
  * one rank, also where a group has no rows of a modality, or nothing at all; and the planned arena holds a rank's recordings. */
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include "autograd_defer.h"
+#include "base_threads.h"
 #include "harness.h"
 #include "objective.h"
 #include "optim_reduce.h"
@@ -138,9 +138,9 @@ static vlmoe_status run_side(side *s, rank_job *job)
     return st;
 }
 
-static void *run_rank(void *arg)
+static void run_rank(void *ranks, int r)
 {
-    rank_job *job = arg;
+    rank_job *job = (rank_job *)ranks + r;
     side s = {.job = job};
     job->status = run_side(&s, job);
     if (job->status && s.world) vlm_comm_abort(s.world, job->status, job->error.text);
@@ -148,12 +148,10 @@ static void *run_rank(void *arg)
     vlm_ranks_close(&s.ranks);
     vlmoe_context_destroy(s.ctx);
     vlm_comm_destroy(s.world);
-    return NULL;
 }
 
 static void run_ranks(const rank_job *like, int R, results *out)
 {
-    pthread_t thread[MOST_R];
     rank_job job[MOST_R];
     vlm_comm_hub *hub = NULL;
     vlmoe_error error = {0};
@@ -165,9 +163,8 @@ static void run_ranks(const rank_job *like, int R, results *out)
         job[r].R = R;
         job[r].hub = hub;
         job[r].out = out;
-        CHECK(pthread_create(&thread[r], NULL, run_rank, &job[r]) == 0);
     }
-    for (int r = 0; r < R; r++) pthread_join(thread[r], NULL);
+    CHECK_STATUS(vlm_threads_run(R, run_rank, job, NULL), VLMOE_OK);
     vlm_comm_hub_destroy(hub);
     for (int r = 0; r < R; r++) {
         if (job[r].status)

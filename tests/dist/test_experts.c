@@ -1,11 +1,11 @@
 /* A sparse layer with its experts on several ranks: outputs, gradients and sums of experts' gradients have the bits that one rank
  * makes of the same groups, one after the other. Ranks are threads. */
 #include <math.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "autograd_defer.h"
+#include "base_threads.h"
 #include "harness.h"
 #include "nn.h"
 #include "optim_reduce.h"
@@ -282,9 +282,9 @@ static vlmoe_status join(side *s, const rank_job *job)
     return vlm_ctx_join(s->ctx, &s->ranks);
 }
 
-static void *run_rank(void *arg)
+static void run_rank(void *ranks, int r)
 {
-    rank_job *job = arg;
+    rank_job *job = (rank_job *)ranks + r;
     side s = {.c = job->c};
     job->status = open_context(&s);
     if (!job->status) job->status = join(&s, job);
@@ -300,7 +300,6 @@ static void *run_rank(void *arg)
     vlm_ranks_close(&s.ranks);
     vlm_comm_destroy(s.world);
     vlmoe_context_destroy(s.ctx);
-    return NULL;
 }
 
 static layer_case filled(const layer_case *given)
@@ -313,16 +312,14 @@ static layer_case filled(const layer_case *given)
 
 static void run_across(const layer_case *c, int R, run_result *out, rank_job job[MOST_R])
 {
-    pthread_t thread[MOST_R];
     vlm_comm_hub *hub = NULL;
     vlmoe_error error = {0};
     memset(out, 0, sizeof *out);
     CHECK_STATUS_E(vlm_comm_hub_create(R, &hub, &error), VLMOE_OK, &error);
     for (int r = 0; r < R; r++) {
         job[r] = (rank_job){.c = c, .rank = r, .R = R, .hub = hub, .out = out};
-        CHECK(pthread_create(&thread[r], NULL, run_rank, &job[r]) == 0);
     }
-    for (int r = 0; r < R; r++) pthread_join(thread[r], NULL);
+    CHECK_STATUS(vlm_threads_run(R, run_rank, job, NULL), VLMOE_OK);
     vlm_comm_hub_destroy(hub);
 }
 

@@ -1,13 +1,12 @@
 /* Communicators of one process: one rank alone, and ranks as threads. */
 #include "harness.h"
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include "base_threads.h"
 #include "cases.h"
 
 enum { MAX_THREADS = 8 };
 typedef struct rank_thread {
-    pthread_t thread;
     vlm_comm_hub *hub;
     const dist_case *alone; /* NULL: all of dist_cases */
     case_rank view;
@@ -18,21 +17,20 @@ static void run_all(case_rank *r)
     for (const dist_case *c = dist_cases; c->name && !r->text[0]; c++) c->run(r);
 }
 
-static void *run_rank(void *arg)
+static void run_rank(void *ranks, int i)
 {
-    rank_thread *t = arg;
+    rank_thread *t = (rank_thread *)ranks + i;
     case_rank *r = &t->view;
     const vlm_comm_params params = {.deadline_seconds = case_deadline(t->alone)};
     vlmoe_error error = {0};
     if (vlm_comm_threads(t->hub, r->rank, &params, &r->world, &error)) {
         snprintf(r->text, sizeof r->text, "%s", error.text);
-        return NULL;
+        return;
     }
     if (t->alone) t->alone->run(r);
     else run_all(r);
     if (r->world && r->text[0]) vlm_comm_abort(r->world, VLMOE_E_INTERNAL, r->text);
     vlm_comm_destroy(r->world);
-    return NULL;
 }
 
 static void run_ranks(int n, const dist_case *alone)
@@ -44,9 +42,8 @@ static void run_ranks(int n, const dist_case *alone)
         ranks[i].hub = hub;
         ranks[i].view.rank = i;
         ranks[i].alone = alone;
-        CHECK(!pthread_create(&ranks[i].thread, NULL, run_rank, &ranks[i]));
     }
-    for (int i = 0; i < n; i++) pthread_join(ranks[i].thread, NULL);
+    CHECK_STATUS(vlm_threads_run(n, run_rank, ranks, NULL), VLMOE_OK);
     vlm_comm_hub_destroy(hub);
     for (int i = 0; i < n; i++)
         if (ranks[i].view.text[0])

@@ -1,7 +1,7 @@
 /* Ranks that agree: results of groups as bytes, what must be equal at the start, failures that all know. Ranks are threads. */
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include "base_threads.h"
 #include "harness.h"
 #include "train_launch.h"
 #include "train_result.h"
@@ -17,26 +17,23 @@ typedef struct rank {
     bool stops;
 } rank;
 
-static void *rank_main(void *arg)
+static void rank_main(void *ranks, int p)
 {
-    rank *r = arg;
+    rank *r = (rank *)ranks + p;
     r->body(r);
-    return NULL;
 }
 
 /* body as each of R ranks; the caller looks at what they found. */
 static void run_ranks(rank *ranks, void (*body)(rank *rank))
 {
     vlm_comm_hub *hub = NULL;
-    pthread_t threads[R];
     const vlm_comm_params params = {.deadline_seconds = 60};
     CHECK_STATUS(vlm_comm_hub_create(R, &hub, NULL), VLMOE_OK);
     for (int p = 0; p < R; p++) {
         ranks[p] = (rank){.body = body, .seat = {.rank = p, .size = R, .n_here = R}};
         CHECK_STATUS(vlm_comm_threads(hub, p, &params, &ranks[p].seat.world, NULL), VLMOE_OK);
     }
-    for (int p = 0; p < R; p++) pthread_create(&threads[p], NULL, rank_main, &ranks[p]);
-    for (int p = 0; p < R; p++) pthread_join(threads[p], NULL);
+    CHECK_STATUS(vlm_threads_run(R, rank_main, ranks, NULL), VLMOE_OK);
     for (int p = 0; p < R; p++) vlm_comm_destroy(ranks[p].seat.world);
     vlm_comm_hub_destroy(hub);
 }
