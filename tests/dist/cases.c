@@ -13,6 +13,19 @@ void case_fail(case_rank *r, const char *file, int line, const char *format, ...
     va_end(args);
 }
 
+vlm_comm_exchange case_exchange(const char *what, const case_blocks *blocks, const void *send,
+                                void *recv)
+{
+    return (vlm_comm_exchange){.what = what,
+                               .is_host = true,
+                               .send = send,
+                               .send_bytes = blocks->send_bytes,
+                               .send_at = blocks->send_at,
+                               .recv = recv,
+                               .recv_bytes = blocks->recv_bytes,
+                               .recv_at = blocks->recv_at};
+}
+
 /* Byte i of the block from one rank to another in an exchange of this number. */
 static char byte_of(int from, int to, int number, size_t i)
 {
@@ -26,9 +39,8 @@ static size_t size_of(int from, int to, int number)
     return sizes[(size_t)(from * 5 + to * 3 + number) % (sizeof sizes / sizeof *sizes)];
 }
 
-enum { MAX_RANKS = 64 };
 typedef struct plan {
-    size_t send_bytes[MAX_RANKS], send_at[MAX_RANKS], recv_bytes[MAX_RANKS], recv_at[MAX_RANKS];
+    case_blocks blocks;
     char *send, *recv;
     vlm_comm_exchange x;
     vlm_comm_ticket ticket;
@@ -44,39 +56,34 @@ static bool plan_make(plan *p, const vlm_comm *comm, int number)
 {
     const int rank = vlm_comm_rank(comm), size = vlm_comm_size(comm);
     size_t n_send = 0, n_recv = 3; /* odd places */
+    case_blocks *b = &p->blocks;
     memset(p, 0, sizeof *p);
     for (int q = 0; q < size; q++) {
-        p->send_bytes[q] = size_of(rank, q, number);
-        p->send_at[q] = n_send;
-        n_send += p->send_bytes[q];
-        p->recv_bytes[q] = size_of(q, rank, number);
-        p->recv_at[q] = n_recv;
-        n_recv += p->recv_bytes[q] + 1;
+        b->send_bytes[q] = size_of(rank, q, number);
+        b->send_at[q] = n_send;
+        n_send += b->send_bytes[q];
+        b->recv_bytes[q] = size_of(q, rank, number);
+        b->recv_at[q] = n_recv;
+        n_recv += b->recv_bytes[q] + 1;
     }
     p->send = vlm_alloc(n_send);
     p->recv = vlm_alloc(n_recv);
     if (!p->send || !p->recv) return false;
     for (int q = 0; q < size; q++)
-        for (size_t i = 0; i < p->send_bytes[q]; i++)
-            p->send[p->send_at[q] + i] = byte_of(rank, q, number, i);
-    p->x = (vlm_comm_exchange){.what = "case: blocks",
-                               .is_host = true,
-                               .send = p->send,
-                               .send_bytes = p->send_bytes,
-                               .send_at = p->send_at,
-                               .recv = p->recv,
-                               .recv_bytes = p->recv_bytes,
-                               .recv_at = p->recv_at};
+        for (size_t i = 0; i < b->send_bytes[q]; i++)
+            p->send[b->send_at[q] + i] = byte_of(rank, q, number, i);
+    p->x = case_exchange("case: blocks", b, p->send, p->recv);
     return true;
 }
 
 static bool plan_holds(const plan *p, const vlm_comm *comm, int number)
 {
+    const case_blocks *b = &p->blocks;
     for (int q = 0; q < vlm_comm_size(comm); q++) {
-        for (size_t i = 0; i < p->recv_bytes[q]; i++)
-            if (p->recv[p->recv_at[q] + i] != byte_of(q, vlm_comm_rank(comm), number, i))
+        for (size_t i = 0; i < b->recv_bytes[q]; i++)
+            if (p->recv[b->recv_at[q] + i] != byte_of(q, vlm_comm_rank(comm), number, i))
                 return false;
-        if (p->recv[p->recv_at[q] + p->recv_bytes[q]] != 0)
+        if (p->recv[b->recv_at[q] + b->recv_bytes[q]] != 0)
             return false; /* nothing behind the block */
     }
     return true;
@@ -119,27 +126,20 @@ static void send_blocks_overlap(case_rank *r)
 {
     enum { BLOCK = 3000 };
     const int rank = vlm_comm_rank(r->world), size = vlm_comm_size(r->world);
-    size_t bytes[MAX_RANKS], send_at[MAX_RANKS], recv_at[MAX_RANKS];
+    case_blocks b;
     char *send = vlm_alloc(BLOCK + (size_t)size), *recv = vlm_alloc(BLOCK * (size_t)size);
     EXPECT(send && recv);
     for (int q = 0; q < size; q++) {
-        bytes[q] = BLOCK;
-        send_at[q] = (size_t)q;
-        recv_at[q] = BLOCK * (size_t)(size - 1 - q); /* by rank, backwards */
+        b.send_bytes[q] = b.recv_bytes[q] = BLOCK;
+        b.send_at[q] = (size_t)q;
+        b.recv_at[q] = BLOCK * (size_t)(size - 1 - q); /* by rank, backwards */
     }
     for (size_t i = 0; i < BLOCK + (size_t)size; i++) send[i] = byte_of(rank, 0, 0, i);
-    const vlm_comm_exchange x = {.what = "case: overlapping blocks",
-                                 .is_host = true,
-                                 .send = send,
-                                 .send_bytes = bytes,
-                                 .send_at = send_at,
-                                 .recv = recv,
-                                 .recv_bytes = bytes,
-                                 .recv_at = recv_at};
+    const vlm_comm_exchange x = case_exchange("case: overlapping blocks", &b, send, recv);
     EXPECT_OK(vlm_comm_run(r->world, &x, error));
     for (int q = 0; q < size; q++)
         for (size_t i = 0; i < BLOCK; i++)
-            EXPECT(recv[recv_at[q] + i] == byte_of(q, 0, 0, i + (size_t)rank));
+            EXPECT(recv[b.recv_at[q] + i] == byte_of(q, 0, 0, i + (size_t)rank));
     vlm_free(send);
     vlm_free(recv);
 }
@@ -148,12 +148,12 @@ static void shares(case_rank *r)
 {
     const int rank = vlm_comm_rank(r->world), size = vlm_comm_size(r->world);
     const int64_t mine = 1000 + rank;
-    int64_t all[MAX_RANKS];
+    int64_t all[CASE_MOST_RANKS];
     EXPECT_OK(vlm_comm_share(r->world, "case: numbers", &mine, sizeof mine, all, error));
     for (int q = 0; q < size; q++) EXPECT(all[q] == 1000 + q);
 
     char text[4000], *blocks = NULL; /* rank 0 has nothing, others more and more */
-    size_t at[MAX_RANKS + 1];
+    size_t at[CASE_MOST_RANKS + 1];
     const size_t bytes = (size_t)rank * 997 % sizeof text;
     for (size_t i = 0; i < bytes; i++) text[i] = byte_of(rank, 0, 1, i);
     EXPECT_OK(vlm_comm_share_blocks(r->world, "case: texts", text, bytes, &blocks, at, error));
@@ -187,7 +187,7 @@ static void broadcasts_and_barrier(case_rank *r)
 static void expect_members(case_rank *r, vlm_comm *comm, const int *world_ranks, int n)
 {
     const int mine = vlm_comm_rank(r->world);
-    int all[MAX_RANKS];
+    int all[CASE_MOST_RANKS];
     EXPECT(vlm_comm_size(comm) == n);
     EXPECT_OK(vlm_comm_share(comm, "case: members", &mine, sizeof mine, all, error));
     for (int i = 0; i < n; i++) EXPECT(all[i] == world_ranks[i]);
@@ -197,7 +197,7 @@ static void splits_of_splits(case_rank *r)
 {
     const int rank = vlm_comm_rank(r->world), size = vlm_comm_size(r->world);
     vlm_comm *half = NULL, *part = NULL, *back = NULL;
-    int members[MAX_RANKS], n = 0;
+    int members[CASE_MOST_RANKS], n = 0;
     EXPECT_OK(vlm_comm_split(r->world, rank % 2, -rank, "case: odd and even", &half, error));
     for (int q = size - 1; q >= 0; q--)
         if (q % 2 == rank % 2) members[n++] = q;
@@ -242,8 +242,8 @@ static void counts(case_rank *r)
     uint64_t sent = 0, received = 0;
     for (int q = 0; q < size; q++) {
         if (q == rank) continue;
-        sent += p.send_bytes[q];
-        received += p.recv_bytes[q];
+        sent += p.blocks.send_bytes[q];
+        received += p.blocks.recv_bytes[q];
     }
     EXPECT(after.calls == before.calls + 1);
     EXPECT(after.sent_bytes - before.sent_bytes == sent);
@@ -264,9 +264,9 @@ static void arguments_are_checked(case_rank *r)
     x = p.x;
     x.is_host = false; /* without a device */
     EXPECT(vlm_comm_run(r->world, &x, NULL) == VLMOE_E_ARG);
-    p.recv_bytes[rank]++;
+    p.blocks.recv_bytes[rank]++;
     EXPECT(vlm_comm_run(r->world, &p.x, NULL) == VLMOE_E_ARG);
-    p.recv_bytes[rank]--;
+    p.blocks.recv_bytes[rank]--;
     EXPECT(vlm_comm_broadcast(r->world, "case", vlm_comm_size(r->world), true, NULL, 0, NULL) ==
            VLMOE_E_ARG);
     EXPECT_OK(vlm_comm_run(r->world, &p.x, error));
@@ -279,7 +279,7 @@ static void many_small_ones(case_rank *r)
     const int size = vlm_comm_size(r->world);
     for (int i = 0; i < 200; i++) {
         const int mine = vlm_comm_rank(r->world) * 1000 + i;
-        int all[MAX_RANKS];
+        int all[CASE_MOST_RANKS];
         EXPECT_OK(vlm_comm_share(r->world, "case: again", &mine, sizeof mine, all, error));
         for (int q = 0; q < size; q++) EXPECT(all[q] == q * 1000 + i);
     }

@@ -21,6 +21,14 @@ extern const dist_case dist_failures[]; /* each on a world of its own of four ra
 #define CASE_DEADLINE 1.0
 double case_deadline(const dist_case *c); /* NULL, all cases in turn: long */
 
+enum { CASE_MOST_RANKS = 64 };
+/* Of each rank: how much goes to it and comes from it, and where that lies. */
+typedef struct case_blocks {
+    size_t send_bytes[CASE_MOST_RANKS], send_at[CASE_MOST_RANKS], recv_bytes[CASE_MOST_RANKS], recv_at[CASE_MOST_RANKS];
+} case_blocks;
+/* Of host buffers; it points into blocks. */
+vlm_comm_exchange case_exchange(const char *what, const case_blocks *blocks, const void *send, void *recv);
+
 void case_fail(case_rank *r, const char *file, int line, const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /* In cases; a failed one ends the case on this rank. */

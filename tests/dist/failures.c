@@ -52,22 +52,15 @@ static void a_rank_that_does_not_come_is_named(case_rank *r)
 static void a_rank_that_takes_no_data_is_named(case_rank *r)
 {
     vlmoe_error error = {0};
-    size_t send_bytes[RANKS] = {0}, recv_bytes[RANKS] = {0}, at[RANKS] = {0};
+    case_blocks b = {.send_bytes = {0}};
     char *block = vlm_alloc(LONG);
     EXPECT(block);
-    const vlm_comm_exchange x = {.what = "case: to rank 2",
-                                 .is_host = true,
-                                 .send = block,
-                                 .send_bytes = send_bytes,
-                                 .send_at = at,
-                                 .recv = block,
-                                 .recv_bytes = recv_bytes,
-                                 .recv_at = at};
+    const vlm_comm_exchange x = case_exchange("case: to rank 2", &b, block, block);
     if (vlm_comm_rank(r->world) == 2) {
         sleep_seconds(CASE_DEADLINE * 2.5);
-        recv_bytes[0] = LONG;
+        b.recv_bytes[0] = LONG;
     } else if (vlm_comm_rank(r->world) == 0) {
-        send_bytes[2] = LONG;
+        b.send_bytes[2] = LONG;
     } else {
         sleep_seconds(CASE_DEADLINE * 1.5); /* until rank 0 gives word */
     }
@@ -152,16 +145,10 @@ static void a_rank_leaves_while_others_wait(case_rank *r)
 static void a_rank_leaves_in_the_middle(case_rank *r)
 {
     char *mine = vlm_alloc(LONG), *all = vlm_alloc((size_t)LONG * RANKS);
-    size_t bytes[RANKS] = {LONG, LONG, LONG, LONG}, zero[RANKS] = {0},
-           at[RANKS] = {0, LONG, 2 * LONG, 3 * LONG};
-    const vlm_comm_exchange x = {.what = "case: middle",
-                                 .is_host = true,
-                                 .send = mine,
-                                 .send_bytes = bytes,
-                                 .send_at = zero,
-                                 .recv = all,
-                                 .recv_bytes = bytes,
-                                 .recv_at = at};
+    const case_blocks b = {.send_bytes = {LONG, LONG, LONG, LONG},
+                           .recv_bytes = {LONG, LONG, LONG, LONG},
+                           .recv_at = {0, LONG, 2 * LONG, 3 * LONG}};
+    const vlm_comm_exchange x = case_exchange("case: middle", &b, mine, all);
     vlm_comm_ticket one, two;
     vlmoe_error error = {0};
     EXPECT(mine && all);
@@ -209,42 +196,29 @@ static void different_long_sizes_are_told_apart(case_rank *r)
     is_error(r, &error, VLMOE_E_COMM, "100000", "100008");
 }
 
-/* Rank 0 has nothing for rank 1, which expects something; the next call shows it. */
+/* Eight bytes go from rank 0 to rank 1, as one of the two says and the other does not; the next calls show it. */
+static vlmoe_error one_way(case_rank *r, const case_blocks *b)
+{
+    vlmoe_error error = {0};
+    char place[8] = {0};
+    const vlm_comm_exchange x = case_exchange("case: one way", b, place, place);
+    vlm_comm_run(r->world, &x, &error);
+    for (int i = 0; i < 2 && !error.status; i++) error = share(r, "case: everybody", 8);
+    return error;
+}
+
 static void data_that_never_comes_is_seen(case_rank *r)
 {
-    const int rank = vlm_comm_rank(r->world);
-    size_t none[RANKS] = {0}, recv_bytes[RANKS] = {rank == 1 ? 8 : 0}, at[RANKS] = {0};
-    char place[8];
-    const vlm_comm_exchange x = {.what = "case: one way",
-                                 .is_host = true,
-                                 .send_bytes = none,
-                                 .send_at = at,
-                                 .recv = place,
-                                 .recv_bytes = recv_bytes,
-                                 .recv_at = at};
-    vlmoe_error error = {0};
-    vlm_comm_run(r->world, &x, &error);
-    if (!error.status) error = share(r, "case: everybody", 8);
+    const case_blocks b = {.recv_bytes = {r->rank == 1 ? 8 : 0}};
+    const vlmoe_error error = one_way(r, &b);
     is_error(r, &error, VLMOE_E_COMM,
              "rank 0 is in \"case: everybody\" and sent nothing in \"case: one way\"", "8 bytes");
 }
 
 static void data_that_nobody_wants_is_seen(case_rank *r)
 {
-    const int rank = vlm_comm_rank(r->world);
-    size_t none[RANKS] = {0}, send_bytes[RANKS] = {0, rank == 0 ? 8 : 0}, at[RANKS] = {0};
-    char place[8] = {0};
-    const vlm_comm_exchange x = {.what = "case: one way",
-                                 .is_host = true,
-                                 .send = place,
-                                 .send_bytes = send_bytes,
-                                 .send_at = at,
-                                 .recv_bytes = none,
-                                 .recv_at = at};
-    vlmoe_error error = {0};
-    vlm_comm_run(r->world, &x, &error);
-    if (!error.status) error = share(r, "case: everybody", 8);
-    if (!error.status) error = share(r, "case: everybody", 8);
+    const case_blocks b = {.send_bytes = {0, r->rank == 0 ? 8 : 0}};
+    const vlmoe_error error = one_way(r, &b);
     is_error(r, &error, VLMOE_E_COMM,
              "in \"case: one way\" rank 0 sends 8 bytes where rank 1 expects 0", NULL);
 }

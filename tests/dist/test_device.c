@@ -4,7 +4,7 @@
 #include <string.h>
 #include "backend.h"
 #include "base_threads.h"
-#include "comm.h"
+#include "cases.h"
 
 enum { RANKS = 3, BLOCK = 5000, ROOM = RANKS * (BLOCK + 8) };
 
@@ -20,24 +20,19 @@ typedef struct rank_thread {
 static vlmoe_status exchange(rank_thread *t, vlm_comm *comm, vlm_device *device, vlmoe_error *error)
 {
     char host[BLOCK + RANKS];
-    size_t bytes[RANKS], send_at[RANKS], recv_at[RANKS];
+    case_blocks b;
     void *send, *recv;
     for (size_t i = 0; i < sizeof host; i++) host[i] = (char)(t->rank * 50 + (int)(i % 47));
     VLM_TRY(t->backend->alloc(device, VLM_MEMORY_DEVICE, sizeof host, &send, error));
     VLM_TRY(t->backend->alloc(device, VLM_MEMORY_DEVICE, ROOM, &recv, error));
     VLM_TRY(t->backend->upload(device, send, host, sizeof host));
     for (int q = 0; q < RANKS; q++) {
-        bytes[q] = BLOCK;
-        send_at[q] = (size_t)q;
-        recv_at[q] = (size_t)q * (BLOCK + 8) + 8;
+        b.send_bytes[q] = b.recv_bytes[q] = BLOCK;
+        b.send_at[q] = (size_t)q;
+        b.recv_at[q] = (size_t)q * (BLOCK + 8) + 8;
     }
-    const vlm_comm_exchange x = {.what = "case: device to device",
-                                 .send = send,
-                                 .send_bytes = bytes,
-                                 .send_at = send_at,
-                                 .recv = recv,
-                                 .recv_bytes = bytes,
-                                 .recv_at = recv_at};
+    vlm_comm_exchange x = case_exchange("case: device to device", &b, send, recv);
+    x.is_host = false;
     VLM_TRY(vlm_comm_run(comm, &x, error));
     VLM_TRY(vlm_comm_broadcast(comm, "case: broadcast", 1, false, recv, 8,
                                error)); /* zeros into zeros: no buffer to send here */
