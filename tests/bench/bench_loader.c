@@ -101,7 +101,8 @@ static int64_t run_decode(bench *b, int64_t n)
         vlm_picture picture;
         vlm_image image;
         next_sample(b, &sample);
-        if (vlm_picture_open(b->source, 0, &sample, b->workspace, &picture, &b->error) ||
+        const vlm_picture_file file = {.file = sample.image};
+        if (vlm_picture_open(b->source, &file, b->workspace, &picture, &b->error) ||
             vlm_picture_read(b->source, &picture, NULL, &image, &b->error))
             give_up(b, "decode");
     }
@@ -120,8 +121,8 @@ static void run_stage(bench *b, double *spent)
     double at[STAGES + 1] = {cpu_now()};
     next_sample(b, &sample);
     at[1] = cpu_now();
-    if (vlm_picture_open(b->source, 0, &sample, b->workspace, &picture, &b->error))
-        give_up(b, "decode");
+    const vlm_picture_file file = {.file = sample.image};
+    if (vlm_picture_open(b->source, &file, b->workspace, &picture, &b->error)) give_up(b, "decode");
     const vlm_box box = vlm_augment_box(augment, picture.size.width, picture.size.height, &rng);
     const vlm_box part = vlm_image_resize_reads(picture.size, box, (vlm_size){size, size});
     if (vlm_picture_read(b->source, &picture, &part, &image, &b->error)) give_up(b, "decode");
