@@ -242,21 +242,21 @@ static void hide_words(const vlm_source *source, const place *at, int64_t n, int
     vlm_mask_text(&words, &rng, n, ids, target);
 }
 
-/* Text to tokens: ids has room for text_len. */
-static vlmoe_status encode(const vlm_source *source, const vlm_sets *sets, const vlm_sample *sample,
-                           const vlm_bytes *text, vlm_group *group, int64_t *n, vlmoe_error *error)
+/* The sample's text to tokens behind those of the group. */
+static vlmoe_status encode(const vlm_source *source, const place *at, const vlm_sample *sample,
+                           vlm_group *group, int64_t *n, vlmoe_error *error)
 {
+    const bool has_two = source->sets[at->stream].has_two_texts;
+    const vlm_bytes *text = pick_text(source, at, sample);
     int32_t *ids = group->token + group->n_tokens;
     const int64_t limit = source->text_len;
-    const int n_special = sets->has_two_texts ? 3 : 2;
     int64_t n_all = 0;
-    if (sets->has_two_texts)
-        VLM_TRY(vlm_spm_encode_pair(source->spm, &sample->texts[0], &sample->texts[1], limit, ids,
-                                    n, &n_all, error));
+    if (has_two)
+        VLM_TRY(vlm_spm_encode_pair(source->spm, sample->texts, limit, ids, n, &n_all, error));
     else
         VLM_TRY(vlm_spm_encode(source->spm, (const char *)text->data, text->bytes, limit, ids, n,
                                &n_all, error));
-    if (n_all <= n_special) return vlm_fail(error, VLMOE_E_FORMAT, "the text is empty");
+    if (n_all <= (has_two ? 3 : 2)) return vlm_fail(error, VLMOE_E_FORMAT, "the text is empty");
     if (n_all > *n && source->overlong_is_error)
         return vlm_fail(
             error, VLMOE_E_FORMAT,
@@ -285,13 +285,12 @@ static vlmoe_status fill_text(const vlm_source *source, const place *at, const v
         return vlm_fail(error, VLMOE_E_FORMAT,
                         "the sample has %d text%s, and this task reads two: premise and hypothesis",
                         sample->n_texts, sample->n_texts == 1 ? "" : "s");
-    const vlm_bytes *text = pick_text(source, at, sample);
-    VLM_TRY(encode(source, sets, sample, text, group, &n, error));
+    VLM_TRY(encode(source, at, sample, group, &n, error));
     hide_words(source, at, n, group->token + group->n_tokens,
                group->token_target + group->n_tokens);
     group->n_tokens += n;
     group->text_offset[at->index + 1] = (int32_t)group->n_tokens;
-    if (sets->has_concepts) group->concept[at->example] = concept_of(text);
+    if (sets->has_concepts) group->concept[at->example] = concept_of(pick_text(source, at, sample));
     return VLMOE_OK;
 }
 

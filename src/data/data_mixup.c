@@ -120,10 +120,9 @@ static vlmoe_status mix_labels(const vlm_mixture *m, vlm_group *group, vlm_works
     memcpy(from.label, to.label, (size_t)n_labels * sizeof *from.label);
     memcpy(from.score, to.score, (size_t)n_labels * sizeof *from.score);
     for (int64_t i = 0; i < n; i++) {
-        const double keep = 2 * i == n - 1 ? 1.0 : m->keep; /* the middle one meets itself */
         int32_t end = to.offset[i];
-        add_shares(&from, i, keep, to.offset[i], &to, &end);
-        add_shares(&from, n - 1 - i, 1.0 - keep, to.offset[i], &to, &end);
+        add_shares(&from, i, m->keep, to.offset[i], &to, &end);
+        add_shares(&from, n - 1 - i, 1.0 - m->keep, to.offset[i], &to, &end);
         to.offset[i + 1] = end;
     }
     return VLMOE_OK;

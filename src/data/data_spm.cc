@@ -150,12 +150,17 @@ vlmoe_status encode(const vlm_spm *spm, absl::string_view text, int64_t limit, i
     return VLMOE_OK;
 }
 
-vlmoe_status encode_pair(const vlm_spm *spm, const absl::string_view text[2], int64_t limit,
+absl::string_view view_of(const vlm_bytes &text)
+{
+    return absl::string_view(reinterpret_cast<const char *>(text.data), text.bytes);
+}
+
+vlmoe_status encode_pair(const vlm_spm *spm, const vlm_bytes texts[2], int64_t limit,
                          int32_t *ids, int64_t *n, int64_t *n_all, vlmoe_error *error)
 {
     std::vector<int> a, b;
-    VLM_TRY(cut(spm, text[0], &a, error));
-    VLM_TRY(cut(spm, text[1], &b, error));
+    VLM_TRY(cut(spm, view_of(texts[0]), &a, error));
+    VLM_TRY(cut(spm, view_of(texts[1]), &b, error));
     int64_t n_a = int64_t(a.size()), n_b = int64_t(b.size()), room = limit - 3;
     *n_all = n_a + n_b + 3;
     /* The longer first, down to the other, then in turn from b on: what going one by one gives. */
@@ -339,18 +344,14 @@ vlmoe_status vlm_spm_encode(const vlm_spm *spm, const char *text, size_t bytes, 
     }
 }
 
-vlmoe_status vlm_spm_encode_pair(const vlm_spm *spm, const vlm_bytes *a, const vlm_bytes *b,
-                                 int64_t limit, int32_t *ids, int64_t *n, int64_t *n_all,
-                                 vlmoe_error *error)
+vlmoe_status vlm_spm_encode_pair(const vlm_spm *spm, const vlm_bytes texts[2], int64_t limit,
+                                 int32_t *ids, int64_t *n, int64_t *n_all, vlmoe_error *error)
 {
     if (limit < 3)
         return vlm_fail(error, VLMOE_E_ARG, "two texts take at least 3 tokens, the limit is %lld",
                         (long long)limit);
-    const absl::string_view text[2] = {
-        absl::string_view(reinterpret_cast<const char *>(a->data), a->bytes),
-        absl::string_view(reinterpret_cast<const char *>(b->data), b->bytes)};
     try {
-        return encode_pair(spm, text, limit, ids, n, n_all, error);
+        return encode_pair(spm, texts, limit, ids, n, n_all, error);
     } catch (...) {
         return no_memory(error);
     }

@@ -23,9 +23,9 @@ uint64_t vlm_spm_hash(const vlm_spm *spm); /* of the model file's bytes */
 /* [CLS] tokens [SEP] into ids (capacity of ids: limit). *n_all = tokens there would be without the limit, [CLS] and [SEP] counted;
  * a longer text keeps its first limit - 2 tokens. Text is NFKC-normalised by the model's own rules; invalid UTF-8 is FORMAT. */
 vlmoe_status vlm_spm_encode(const vlm_spm *spm, const char *text, size_t bytes, int64_t limit, int32_t *ids, int64_t *n, int64_t *n_all, vlmoe_error *error);
-/* The same of two texts: [CLS] a [SEP] b [SEP]. Over the limit, tokens go from the end of whichever is longer at the moment, of b where both
+/* The same of two texts a and b: [CLS] a [SEP] b [SEP]. Over the limit, tokens go from the end of whichever is longer at the moment, of b where both
  * are as long. limit >= 3. */
-vlmoe_status vlm_spm_encode_pair(const vlm_spm *spm, const vlm_bytes *a, const vlm_bytes *b, int64_t limit, int32_t *ids, int64_t *n, int64_t *n_all, vlmoe_error *error);
+vlmoe_status vlm_spm_encode_pair(const vlm_spm *spm, const vlm_bytes texts[2], int64_t limit, int32_t *ids, int64_t *n, int64_t *n_all, vlmoe_error *error);
 /* The piece of an id as UTF-8, e.g. "\xe2\x96\x81dog" or "[MASK]"; "" when out of range. Valid while spm is open. */
 const char *vlm_spm_piece(const vlm_spm *spm, int32_t id);
 bool vlm_spm_starts_word(const vlm_spm *spm, int32_t id); /* piece begins with U+2581 */

@@ -112,6 +112,31 @@ expect 3 "$data" pack --in art/list.jsonl --out small --max-pixels 11
 complained "line 1"
 complained "4 x 3 = 12 pixels, more than the limit of 11"
 
+# ---- a labelled set: labels are classes, pictures lie in pictures/
+cat >art/labelled.jsonl <<'END'
+{"text": "is it grey?", "labels": [1], "pictures": [0]}
+{"text": "is it green?", "labels": [], "pictures": [1]}
+{"text": "is it red?", "labels": [2], "pictures": [0]}
+{"text": "is it round?", "labels": [0], "pictures": [2]}
+END
+printf '%s\n' '{"image": "a.ppm"}' '{"image": "sub/b.png"}' >art/pictures.jsonl
+expect 0 "$data" pack --in art/labelled.jsonl --out labelled
+expect 0 "$data" pack --in art/pictures.jsonl --out labelled/pictures
+printf 'no\nyes\n' >labelled/labels.txt
+expect 3 "$data" verify labelled
+said 'sample "000000002" at byte '
+said "label 2 of its json: labels.txt has 2 classes"
+said "its json names picture 2, but pictures/ holds 2"
+said "4 samples in 1 shards, 2 faults"
+said "2 pictures in pictures/"
+printf 'no\nyes\nperhaps\n' >labelled/labels.txt
+expect 3 "$data" verify labelled
+said "3 classes; 3 samples have a label, 1 have none"
+said "4 samples in 1 shards, 1 faults"
+printf 'no\nno\n' >labelled/labels.txt
+expect 3 "$data" verify labelled
+complained 'the class "no" is there twice'
+
 # ---- damage
 damage() { # FILE OFFSET BYTE(octal)
     printf "\\$3" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none

@@ -90,6 +90,9 @@ TEST(classes_are_the_lines_of_labels_txt)
     CHECK(a.hash == b.hash);
     CHECK_STATUS(vlm_classes_compare(&a, "a", &b, "b", NULL), VLMOE_OK);
     vlm_classes_free(&b);
+    CHECK_STATUS_E(classes("on\nyes, two\n\xc3\xa9\n", &b, &error), VLMOE_OK, &error);
+    CHECK(a.hash != b.hash);
+    vlm_classes_free(&b);
     CHECK_STATUS_E(classes("no\nyes\n", &b, &error), VLMOE_OK, &error);
     CHECK(a.hash != b.hash);
     CHECK_STATUS(vlm_classes_compare(&a, "x/a", &b, "y/b", &error), VLMOE_E_ARG);

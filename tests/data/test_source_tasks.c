@@ -1,4 +1,5 @@
 /* Groups of tasks: which rows an example has, its labels, its pictures by number, what is left out. */
+#include "data_source.h"
 #include "source_fixture.h"
 
 enum { N = 10, N_SHARED = 4, CLASSES = 4 };
@@ -213,6 +214,25 @@ TEST(retrieval_has_pictures_and_texts_apart)
     vlm_source_close(source);
 }
 
+TEST(captions_are_equal_but_for_spaces_at_their_ends)
+{
+    static const char *const captions[] = {"red dog", " red dog\n", "red  dog", "red cat"};
+    prepare();
+    vlm_shard_writer *writer = open_writer("captions");
+    for (int i = 0; i < 4; i++) {
+        vlm_sample sample = {.image = picture_of((uint8_t)i)};
+        put_text(&sample, captions[i]);
+        put_sample(writer, &sample);
+    }
+    CHECK_STATUS(vlm_shard_writer_close(writer, NULL), VLMOE_OK);
+    vlm_source *source = open_task("retrieval", "pairs", "captions", VLM_SOURCE_EVAL, NULL);
+    const vlm_group *group = next(source);
+    CHECK(group->concept[0] == group->concept[1] && group->concept[0] != group->concept[2]);
+    const int32_t first = group->concept[0];
+    CHECK(next(source)->concept[0] != first); /* the fourth, in the next group */
+    vlm_source_close(source);
+}
+
 TEST(classify_has_images_and_labels)
 {
     prepare();
@@ -228,6 +248,13 @@ TEST(classify_has_images_and_labels)
     }
     CHECK(next(source) == NULL);
     vlm_source_close(source);
+    write_task("half", false, NULL, "{\"labels\": [%d], \"scores\": [0.5]}");
+    source = open_task("classify", "images", "half", VLM_SOURCE_EVAL, NULL);
+    const vlm_group *group = NULL;
+    vlmoe_error error = {0};
+    CHECK_STATUS(vlm_source_next(source, &group, &error), VLMOE_E_FORMAT);
+    CHECK_HAS(error.text, "the scores of its labels add up to 0.5, not 1");
+    vlm_source_close(source);
 }
 
 TEST(nli_reads_premise_and_hypothesis_together)
@@ -240,9 +267,9 @@ TEST(nli_reads_premise_and_hypothesis_together)
     for (int64_t i = 0; i < 3; i++) {
         int32_t ids[64];
         int64_t n, n_all;
-        const vlm_bytes a = {(const unsigned char *)text_of(i), strlen(text_of(i))};
-        const vlm_bytes b = {(const unsigned char *)"old river", 9};
-        CHECK_STATUS(vlm_spm_encode_pair(prepare(), &a, &b, 40, ids, &n, &n_all, NULL), VLMOE_OK);
+        const vlm_bytes two[] = {{(const unsigned char *)text_of(i), strlen(text_of(i))},
+                                 {(const unsigned char *)"old river", 9}};
+        CHECK_STATUS(vlm_spm_encode_pair(prepare(), two, 40, ids, &n, &n_all, NULL), VLMOE_OK);
         CHECK_INT(group->text_offset[i + 1] - group->text_offset[i], n);
         CHECK(!memcmp(group->token + group->text_offset[i], ids, (size_t)n * sizeof *ids));
         check_one_label(group, i, i);
@@ -305,6 +332,45 @@ TEST(unlabelled_samples_are_an_error_or_skipped)
         }
     }
     vlm_source_close(source);
+}
+
+TEST(a_shared_picture_is_decoded_once)
+{
+    prepare();
+    vlm_source *source = open_task("vqa", "pairs", "vqa2", VLM_SOURCE_TRAIN, NULL);
+    for (int g = 0; g < 12; g++) next(source); /* 36 draws of 10 samples */
+    size_t entry = 0, all = vlm_cache_bytes(source->cache);
+    vlm_source_close(source);
+    source = open_task("vqa", "pairs", "vqa2", VLM_SOURCE_EVAL, "data.val_samples=1");
+    CHECK(next(source) != NULL);
+    entry = vlm_cache_bytes(source->cache);
+    vlm_source_close(source);
+    CHECK(entry > 20 * 12 * 3);
+    CHECK_INT(all, N_SHARED * entry);
+}
+
+TEST(randaug_changes_training_pictures_alone)
+{
+    prepare();
+    int n_changed = 0;
+    for (int mode = 0; mode < 2; mode++) {
+        vlm_source *plain = open_task("vqa", "pairs", "vqa2", (vlm_source_mode)mode, NULL);
+        vlm_source *random =
+            open_task("vqa", "pairs", "vqa2", (vlm_source_mode)mode, "data.randaug_n=4");
+        vlm_source *again =
+            open_task("vqa", "pairs", "vqa2", (vlm_source_mode)mode, "data.randaug_n=4");
+        for (int g = 0; g < 3; g++) {
+            const vlm_group *a = next(plain), *b = next(random);
+            const uint64_t hash = hash_group(b);
+            CHECK(hash_group(next(again)) == hash);
+            if (mode == VLM_SOURCE_EVAL) CHECK(hash_group(a) == hash);
+            else n_changed += memcmp(a->pixels, b->pixels, 3 * PIXELS) != 0;
+        }
+        vlm_source_close(plain);
+        vlm_source_close(random);
+        vlm_source_close(again);
+    }
+    CHECK_INT(n_changed, 3);
 }
 
 static void open_fails(const char *const *keys, const char *says)

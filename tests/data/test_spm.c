@@ -150,14 +150,13 @@ TEST(spm_pair_cuts_the_longer_first)
     for (int i = 0; i < 4; i++)
         for (int j = 0; j < 4; j++)
             for (int64_t limit = 3; limit < 48; limit++) {
-                const vlm_bytes a = {(const unsigned char *)texts[i], strlen(texts[i])};
-                const vlm_bytes b = {(const unsigned char *)texts[j], strlen(texts[j])};
+                const vlm_bytes two[] = {{(const unsigned char *)texts[i], strlen(texts[i])},
+                                         {(const unsigned char *)texts[j], strlen(texts[j])}};
                 int32_t of_a[64], of_b[64], ids[64];
                 int64_t n_a = 0, n_b = 0, n = 0, n_all = 0;
                 encode(spm, texts[i], 64, of_a, &n_a);
                 encode(spm, texts[j], 64, of_b, &n_b);
-                CHECK_STATUS(vlm_spm_encode_pair(spm, &a, &b, limit, ids, &n, &n_all, NULL),
-                             VLMOE_OK);
+                CHECK_STATUS(vlm_spm_encode_pair(spm, two, limit, ids, &n, &n_all, NULL), VLMOE_OK);
                 CHECK_INT(n_all, n_a + n_b - 1);
                 n_a -= 2, n_b -= 2;
                 while (n_a + n_b + 3 > limit) *(n_a > n_b ? &n_a : &n_b) -= 1;
@@ -169,10 +168,10 @@ TEST(spm_pair_cuts_the_longer_first)
             }
     int32_t ids[4];
     int64_t n, n_all;
-    const vlm_bytes bad = {(const unsigned char *)"a\xff", 2},
-                    good = {(const unsigned char *)"a", 1};
-    CHECK_STATUS(vlm_spm_encode_pair(spm, &good, &bad, 3, ids, &n, &n_all, NULL), VLMOE_E_FORMAT);
-    CHECK_STATUS(vlm_spm_encode_pair(spm, &good, &good, 2, ids, &n, &n_all, NULL), VLMOE_E_ARG);
+    const vlm_bytes texts_bad[] = {{(const unsigned char *)"a", 1},
+                                   {(const unsigned char *)"a\xff", 2}};
+    CHECK_STATUS(vlm_spm_encode_pair(spm, texts_bad, 3, ids, &n, &n_all, NULL), VLMOE_E_FORMAT);
+    CHECK_STATUS(vlm_spm_encode_pair(spm, texts_bad, 2, ids, &n, &n_all, NULL), VLMOE_E_ARG);
     vlm_spm_close(spm);
 }
 
