@@ -334,6 +334,46 @@ TEST(unlabelled_samples_are_an_error_or_skipped)
     vlm_source_close(source);
 }
 
+TEST(pretraining_with_a_contrastive_part_has_concepts_of_its_pairs)
+{
+    vlm_source *source =
+        open_source(VLM_SOURCE_TRAIN, KEYS("objective.contrastive_weight=1", "run.groups=1",
+                                           "objective.image_weight=0", "objective.text_weight=0"));
+    const vlm_group *group = next(source);
+    CHECK(group->n_pairs == 3 && group->n_examples == 3 && group->label_offset[3] == 0);
+    CHECK(group->concept[0] != group->concept[1] && group->concept[1] != group->concept[2]);
+    CHECK(check_text(group, 0, group->sample[0]) > 0); /* words are hidden as ever */
+    vlm_source_close(source);
+    source = open_source(VLM_SOURCE_TRAIN, NULL);
+    CHECK(next(source)->n_examples == 0 && next(source)->concept == NULL);
+    vlm_source_close(source);
+}
+
+/* Examples, pictures and texts of a group of three, and tokens it has room for. */
+TEST(shape_of_a_group_follows_its_task)
+{
+    static const struct {
+        const char *task;
+        vlm_group_shape want;
+    } cases[] = {
+        {"run.task=vqa", {3, 3, 3, SIDE, PATCHES, 40, 3, 3 * 2 * VLM_LABELS_MAX}},
+        {"run.task=nlvr2", {6, 6, 6, SIDE, PATCHES, 40, 3, 3 * 2 * VLM_LABELS_MAX}},
+        {"run.task=retrieval", {3, 3, 6, SIDE, PATCHES, 40, 3, 0}},
+        {"run.task=classify", {4, 0, 4, SIDE, PATCHES, 40, 4, 4 * 2 * VLM_LABELS_MAX}},
+        {"run.task=nli", {0, 5, 5, SIDE, PATCHES, 40, 5, 5 * 2 * VLM_LABELS_MAX}},
+        {"run.task=pretrain", {7, 8, 12, SIDE, PATCHES, 40, 0, 0}},
+    };
+    for (int i = 0; i < VLM_COUNT(cases); i++) {
+        vlmoe_config *config = make_config(KEYS(cases[i].task));
+        const vlm_group_shape got = vlm_group_shape_of(config), want = cases[i].want;
+        CHECK(got.n_pictures == want.n_pictures && got.n_texts == want.n_texts);
+        CHECK(got.n_samples == want.n_samples && got.n_examples == want.n_examples);
+        CHECK(got.n_labels == want.n_labels && got.text_len == want.text_len);
+        CHECK(got.image_size == want.image_size && got.n_patches == want.n_patches);
+        vlmoe_config_destroy(config);
+    }
+}
+
 TEST(a_shared_picture_is_decoded_once)
 {
     prepare();
