@@ -48,6 +48,8 @@ void vlm_cli_routing_print(const vlm_tally *tally);
 /* ", "key": value" with NaN as null. */
 void vlm_cli_json_number(struct vlm_text *out, const char *key, double value);
 
-int vlm_cli_eval_embed(int argc, char **argv); /* the sub-command; argv[0] is "vlmoe-eval embed" */
+/* The sub-commands; argv[0] is "vlmoe-eval embed" and so on. */
+int vlm_cli_eval_embed(int argc, char **argv);
+int vlm_cli_eval_score(int argc, char **argv);
 
 #endif

@@ -15,6 +15,8 @@ static const char tool[] = "vlmoe-eval";
 static const char usage[] =
     "usage: vlmoe-eval (--config FILE | --checkpoint DIR) [section.key=value ...] [options]\n"
     "       vlmoe-eval embed --checkpoint DIR ...       features; see vlmoe-eval embed --help\n"
+    "       vlmoe-eval score --task TASK --results FILE ...   judge a file of predictions; see\n"
+    "                                                   vlmoe-eval score --help\n"
     "\n"
     "Judge a checkpoint on held-out data: losses and accuracies beside the best constant answer,\n"
     "routing of every sparse layer, and words of pairs predicted with the right picture, with\n"
@@ -187,6 +189,11 @@ int main(int argc, char **argv)
         static char name[] = "vlmoe-eval embed";
         argv[1] = name;
         return vlm_cli_finish(name, vlm_cli_eval_embed(argc - 1, argv + 1));
+    }
+    if (argc > 1 && !strcmp(argv[1], "score")) {
+        static char name[] = "vlmoe-eval score";
+        argv[1] = name;
+        return vlm_cli_finish(name, vlm_cli_eval_score(argc - 1, argv + 1));
     }
     for (int code; (code = getopt_long(argc, argv, "h", long_options, NULL)) != -1;) {
         int end = read_option(code, &o);

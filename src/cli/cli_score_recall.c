@@ -1,0 +1,203 @@
+/* Retrieval: a matrix of scores in a .npy file, [pictures, texts], and whose each text is. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base_file.h"
+#include "cli_score.h"
+#include "data_stream.h"
+#include "metric_recall.h"
+
+enum { ROWS = 64 }; /* shown at once */
+
+typedef struct matrix {
+    vlm_map map;
+    const unsigned char *data;
+    size_t element; /* 4 or 8 bytes of a little-endian float */
+    int64_t rows, columns;
+} matrix;
+
+/* ---- the matrix ---- */
+
+/* What stands behind "'KEY': " in a heading; NULL: not there. */
+static const char *member(const char *head, const char *key)
+{
+    const char *at = strstr(head, key);
+    return at ? at + strlen(key) + strspn(at + strlen(key), " ") : NULL;
+}
+
+/* The heading of NumPy's format 1.0 to 3.0. */
+static vlmoe_status parse_npy(const char *path, matrix *m, vlmoe_error *error)
+{
+    char head[1024];
+    const unsigned char *d = m->map.data;
+    bool is_npy = m->map.bytes >= 12 && !memcmp(d, "\x93NUMPY", 6) && d[6] >= 1 && d[6] <= 3;
+    size_t start = is_npy && d[6] > 1 ? 12 : 10, bytes = 0;
+    if (is_npy) bytes = d[8] | (size_t)d[9] << 8;
+    if (is_npy && d[6] > 1) bytes |= (size_t)d[10] << 16 | (size_t)d[11] << 24;
+    if (!is_npy || bytes >= sizeof head || start + bytes > m->map.bytes)
+        return vlm_fail(error, VLMOE_E_FORMAT, "%s: not a matrix in NumPy's format", path);
+    memcpy(head, d + start, bytes);
+    head[bytes] = '\0';
+    const char *type = member(head, "'descr':"), *order = member(head, "'fortran_order':"),
+               *shape = member(head, "'shape':");
+    m->element = type && !strncmp(type, "'<f4'", 5)   ? 4
+                 : type && !strncmp(type, "'<f8'", 5) ? 8
+                                                      : 0;
+    if (!m->element || !order || strncmp(order, "False", 5) || !shape ||
+        sscanf(shape, "(%" SCNd64 ", %" SCNd64 ")", &m->rows, &m->columns) != 2)
+        return vlm_fail(
+            error, VLMOE_E_FORMAT,
+            "%s: expected a matrix of two dimensions in C order of '<f4' or '<f8', found %s", path,
+            head);
+    int64_t n = 0;
+    m->data = d + start + bytes;
+    bool fits = m->rows >= 1 && m->columns >= 1 && vlm_mul_i64(m->rows, m->columns, &n) &&
+                vlm_mul_i64(n, (int64_t)m->element, &n) &&
+                (uint64_t)n == m->map.bytes - start - bytes;
+    if (fits) return VLMOE_OK;
+    return vlm_fail(error, VLMOE_E_FORMAT, "%s: its size does not fit [%lld, %lld]", path,
+                    (long long)m->rows, (long long)m->columns);
+}
+
+static void copy_rows(const matrix *m, int64_t first, int64_t n, float *out)
+{
+    const unsigned char *from = m->data + (size_t)first * (size_t)m->columns * m->element;
+    int64_t count = n * m->columns;
+    if (m->element == 4) memcpy(out, from, (size_t)count * 4);
+    for (int64_t i = 0; m->element == 8 && i < count; i++) {
+        double value;
+        memcpy(&value, from + 8 * (size_t)i, 8);
+        out[i] = (float)value;
+    }
+}
+
+/* ---- whose texts ---- */
+
+/* Without annotations every picture has equally many texts, one behind the other. */
+static vlmoe_status share_evenly(const matrix *m, const char *path, int64_t *image_of,
+                                 vlmoe_error *error)
+{
+    if (m->columns % m->rows)
+        return vlm_fail(error, VLMOE_E_FORMAT,
+                        "%s: %lld texts are not equally many for each of %lld pictures; "
+                        "--annotations says whose they are",
+                        path, (long long)m->columns, (long long)m->rows);
+    for (int64_t t = 0; t < m->columns; t++) image_of[t] = t / (m->columns / m->rows);
+    return VLMOE_OK;
+}
+
+static char *trim(char *text)
+{
+    text += strspn(text, " \t\r\n");
+    size_t n = strlen(text);
+    while (n && strchr(" \t\r\n", text[n - 1])) n--;
+    text[n] = '\0';
+    return text;
+}
+
+/* A line for each column: the picture's row, a tab, the text. Equal texts get equal concepts. */
+static vlmoe_status read_texts(const matrix *m, const char *path, int64_t *image_of,
+                               int64_t *concept, vlmoe_error *error)
+{
+    vlm_stream stream = {0};
+    vlm_idmap texts = {0};
+    char *line = NULL, *field[2], *end;
+    size_t bytes = 0;
+    int64_t t = 0;
+    vlmoe_status st = vlm_stream_open(path, 0, &stream, error);
+    for (; !st; t++) {
+        st = vlm_stream_line(&stream, &line, &bytes, error);
+        if (st || !line) break;
+        if (t == m->columns || vlm_score_fields(line, '\t', field, 2) < 2) {
+            st = vlm_fail(error, VLMOE_E_FORMAT,
+                          "%s line %lld: expected %lld lines of a picture's row, a tab, a text",
+                          path, (long long)t + 1, (long long)m->columns);
+            break;
+        }
+        image_of[t] = strtoll(field[0], &end, 10);
+        if (end == field[0] || *end)
+            image_of[t] = -1; /* refused with its line by vlm_recall_create */
+        char *text = trim(field[1]);
+        int64_t *place = NULL;
+        bool is_new;
+        st = vlm_idmap_add(&texts, text, strlen(text), t, &place, &is_new, error);
+        if (!st) concept[t] = *place;
+    }
+    if (!st && t < m->columns)
+        st = vlm_fail(error, VLMOE_E_FORMAT, "%s: %lld lines for %lld texts", path, (long long)t,
+                      (long long)m->columns);
+    vlm_idmap_free(&texts);
+    vlm_stream_close(&stream);
+    return st;
+}
+
+/* ---- figures ---- */
+
+static vlmoe_status put_way(const char *before, const char *what, const vlm_recall_way *way,
+                            int64_t n, vlm_score_sheet *out, vlmoe_error *error)
+{
+    for (int k = 0; k < VLM_RECALL_AT; k++)
+        VLM_TRY(vlm_score_put(out, n, 100.0 * way->at[k], error, "%s%s R@%d", before, what,
+                              vlm_recall_at[k]));
+    VLM_TRY(vlm_score_put(out, n, way->mean_rank, error, "%s%s mean rank", before, what));
+    return vlm_score_put(out, n, way->median_rank, error, "%s%s median rank", before, what);
+}
+
+static vlmoe_status put_result(const char *before, const vlm_recall_result *r, const matrix *m,
+                               vlm_score_sheet *out, vlmoe_error *error)
+{
+    VLM_TRY(put_way(before, "texts for pictures", &r->text, m->rows, out, error));
+    VLM_TRY(put_way(before, "pictures for texts", &r->image, m->columns, out, error));
+    return vlm_score_put(out, m->rows + m->columns, 100.0 * r->mean, error, "%smean of six",
+                         before);
+}
+
+static vlmoe_status measure(const matrix *m, const vlm_recall_set *set, vlm_score_sheet *out,
+                            vlmoe_error *error)
+{
+    vlm_recall *recall = NULL;
+    vlm_recall_result all, folds;
+    float *block = vlm_alloc_array((size_t)m->columns, ROWS * sizeof *block);
+    vlmoe_status st = block ? vlm_recall_create(set, &recall, error)
+                            : vlm_fail(error, VLMOE_E_NOMEM, "no memory for rows of scores");
+    for (int time = 0; time < 2; time++)
+        for (int64_t i = 0; i < m->rows && !st; i += ROWS) {
+            int64_t n = VLM_MIN(ROWS, m->rows - i);
+            copy_rows(m, i, n, block);
+            st = vlm_recall_show(recall, i, n, block, error);
+        }
+    if (!st) st = vlm_recall_finish(recall, &all, &folds, error);
+    if (!st) st = put_result("", &all, m, out, error);
+    if (!st && set->fold) st = put_result("folds, ", &folds, m, out, error);
+    vlm_recall_destroy(recall);
+    vlm_free(block);
+    return st;
+}
+
+vlmoe_status vlm_score_retrieval(const vlm_score_options *options, const char *results,
+                                 vlm_score_sheet *out, vlmoe_error *error)
+{
+    matrix m = {0};
+    int64_t *image_of = NULL, *concept = NULL;
+    vlmoe_status st = vlm_map_open(results, &m.map, error);
+    if (!st) st = parse_npy(results, &m, error);
+    if (!st) {
+        image_of = vlm_alloc_array((size_t)m.columns, sizeof *image_of);
+        concept = vlm_alloc_array((size_t)m.columns, sizeof *concept);
+        if (!image_of || !concept) st = vlm_fail(error, VLMOE_E_NOMEM, "no memory for %s", results);
+    }
+    bool has_texts = options->n_annotations > 0;
+    if (!st && has_texts) st = read_texts(&m, options->annotations[0], image_of, concept, error);
+    else if (!st) st = share_evenly(&m, results, image_of, error);
+    vlm_recall_set set = {.n_images = m.rows,
+                          .n_texts = m.columns,
+                          .image_of = image_of,
+                          .concept = has_texts ? concept : NULL,
+                          .fold = options->fold};
+    if (!st) st = measure(&m, &set, out, error);
+    vlm_free(image_of);
+    vlm_free(concept);
+    vlm_map_close(&m.map);
+    return st;
+}
