@@ -40,6 +40,7 @@ typedef struct vlmoe_step_report {
     double wait_seconds;             /* of them, waiting for data                                                 */
     int64_t samples;                 /* images + texts + pairs of this step                                       */
     double dropped;                  /* share of token-choices not served, all sparse layers                      */
+    double metric;                   /* of a task on labels, in evaluation, 0..1: VQA accuracy, mean of six recalls, accuracy; else NaN */
 } vlmoe_step_report;
 
 /* One optimiser step.  Errors: NUMERIC (names step, objective and place; parameters unchanged), IO, FORMAT, STATE (all steps done). */

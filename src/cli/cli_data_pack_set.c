@@ -88,8 +88,8 @@ int vlm_cli_data_pack_set(const char *tool, const vlm_cli_pack *options)
         return vlm_cli_report(tool, &error);
     }
     ledger->goes_on = options->skips || options->is_dry;
-    int code = pack(options, ledger, &error) ? vlm_cli_report(tool, &error) :
-                                               judge(tool, options, ledger);
+    int code =
+        pack(options, ledger, &error) ? vlm_cli_report(tool, &error) : judge(tool, options, ledger);
     if (error.status && !ledger->goes_on && vlm_ledger_faults(ledger))
         fprintf(stderr, "%s: --dry-run counts all such rows, --missing skip leaves them out\n",
                 tool);

@@ -46,6 +46,21 @@ static void print_tokeniser(const vlm_cli_evaluation *e)
            100.0 * e->report.code_usage);
 }
 
+static void print_task(const vlm_cli_evaluation *e)
+{
+    const vlm_scores *scores = &e->tally.scores;
+    const char *name;
+    printf("\n%s\n", scores->n ? "scores" : "no held-out sample has a label: no scores");
+    for (int i = 0; i < scores->n; i++) {
+        const vlm_score *s = &scores->at[i];
+        printf("  %-24s %8.2f%s\n", s->name, s->value * (s->is_share ? 100.0 : 1.0),
+               s->is_share ? " %" : "");
+    }
+    for (int i = 0; i < VLM_N_MEASURES && (name = vlm_measure_name(e->model.trainer->task, i)); i++)
+        if (!isnan(vlm_measure_mean(&e->tally.measures, i)))
+            printf("  %-24s %9.3f\n", name, vlm_measure_mean(&e->tally.measures, i));
+}
+
 void vlm_cli_routing_print(const vlm_tally *tally)
 {
     if (!tally->n_layers) return;
@@ -74,7 +89,8 @@ void vlm_cli_eval_print(const vlm_cli_evaluation *e)
            t->config->run.dtype);
     printf("held out: %lld images, %lld texts, %lld pairs%s\n", (long long)n[0], (long long)n[1],
            (long long)n[2], e->limit ? " (limited)" : "");
-    if (t->model) print_parts(e);
+    if (t->head) print_task(e);
+    else if (t->model) print_parts(e);
     else print_tokeniser(e);
     vlm_cli_routing_print(&e->tally);
     for (int i = 0; i < e->n_words; i++) vlm_cli_words_print(&e->words[i]);
@@ -129,7 +145,7 @@ static void put_baseline(const vlm_cli_evaluation *e, vlm_text *out)
 static void put_record(const vlm_cli_evaluation *e, vlm_text *out)
 {
     vlm_text line = {0};
-    vlm_metrics_line("eval", &e->report, &e->tally, &line);
+    vlm_metrics_line(e->model.trainer->task, "eval", &e->report, &e->tally, &line);
     if (line.failed) out->failed = true;
     else vlm_text_append(out, line.data, line.bytes - 1);
     vlm_text_free(&line);

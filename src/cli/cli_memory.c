@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include "base_file.h"
 #include "cli_common.h"
+#include "cli_model.h"
 #include "train_task.h"
 
 static void put_bytes(const char *name, size_t bytes)
@@ -50,17 +52,31 @@ void vlm_cli_show_traffic(const vlmoe_trainer *trainer, const vlm_plan *plan, in
            (long long)steps * (long long)plan->values_sent);
 }
 
+/* The text model of a task is that of its origin. */
+static vlmoe_status find_text_model(const vlmoe_config *config, char **out, vlmoe_error *error)
+{
+    char *checkpoint = NULL;
+    VLM_TRY(vlm_cli_checkpoint_find(config->task.init, false, &checkpoint, error));
+    *out = vlm_path_join(checkpoint, "text.model");
+    vlm_free(checkpoint);
+    return VLMOE_OK;
+}
+
 vlmoe_status vlm_cli_words_of(const vlmoe_config *config, int64_t *out, vlmoe_error *error)
 {
     vlm_spm *spm = NULL;
     *out = vlm_words_without_model(config);
     if (*out || !vlm_needs_words(config)) return VLMOE_OK;
-    if (!config->data.text_model[0])
-        return vlm_fail(error, VLMOE_E_ARG, "a dry run needs data.text_model or model.words");
-    VLM_TRY(vlm_spm_open(config->data.text_model, &spm, error));
-    *out = vlm_spm_special(spm).n;
+    char *path = NULL;
+    if (config->data.text_model[0]) path = vlm_strdup(config->data.text_model);
+    else if (config->task.init[0]) VLM_TRY(find_text_model(config, &path, error));
+    else return vlm_fail(error, VLMOE_E_ARG, "a dry run needs data.text_model or model.words");
+    vlmoe_status st = path ? vlm_spm_open(path, &spm, error)
+                           : vlm_fail(error, VLMOE_E_NOMEM, "out of memory for a path");
+    if (!st) *out = vlm_spm_special(spm).n;
     vlm_spm_close(spm);
-    return VLMOE_OK;
+    vlm_free(path);
+    return st;
 }
 
 void vlm_cli_show_peak(void)

@@ -157,7 +157,10 @@ static vlmoe_status predict(page *p, char extra[64], vlmoe_error *error)
         p->model->parameters = size.total;
         p->model->per_token = size.per_token;
     }
-    if (!t->val)
+    if (t->head)
+        st = vlm_fail(error, VLMOE_E_UNSUPPORTED, "pages show pretraining, this is task %s",
+                      t->task->name);
+    else if (!t->val)
         st = vlm_fail(error, VLMOE_E_ARG,
                       "no held-out data: name a config with data.val_* by --data FILE");
     else {

@@ -14,9 +14,26 @@ static void put_duration(vlm_text *line, double seconds)
     else vlm_text_put(line, "%ld s", t);
 }
 
+/* Shares in per cent, other figures as they are. */
+static void put_task(vlm_text *line, const vlm_task_info *task, const vlm_tally *tally)
+{
+    const char *name;
+    for (int i = 0; i < VLM_N_MEASURES && (name = vlm_measure_name(task, i)); i++) {
+        const double mean = vlm_measure_mean(&tally->measures, i);
+        const bool is_share = vlm_measure_is_share(task, i);
+        if (!isnan(mean))
+            vlm_text_put(line, is_share ? "  %s %.0f %%" : "  %s %.3f", name,
+                         is_share ? 100.0 * mean : mean);
+    }
+    for (int i = 0; i < tally->scores.n; i++)
+        vlm_text_put(line, "  %s %.1f%s", tally->scores.at[i].name,
+                     tally->scores.at[i].value * (tally->scores.at[i].is_share ? 100.0 : 1.0),
+                     tally->scores.at[i].is_share ? " %" : "");
+}
+
 static void put_losses(vlm_text *line, const vlmoe_step_report *r)
 {
-    vlm_text_put(line, "loss %.3f", r->loss);
+    if (!isnan(r->loss)) vlm_text_put(line, "loss %.3f", r->loss);
     for (int i = 0; i < VLMOE_N_PARTS; i++)
         if (!isnan(r->part_loss[i]))
             vlm_text_put(line, "  %s %.3f (%.0f %%)", vlm_part_names[i], r->part_loss[i],
@@ -49,7 +66,7 @@ static void draw(vlm_screen *s, const vlm_text *line)
     fflush(stdout);
 }
 
-static void show_train(vlm_screen *s, const vlmoe_step_report *r)
+static void show_train(vlm_screen *s, const vlmoe_step_report *r, const vlm_tally *tally)
 {
     const vlm_cfg_run *run = &s->config->run;
     vlm_text *line = &s->line;
@@ -62,6 +79,7 @@ static void show_train(vlm_screen *s, const vlmoe_step_report *r)
     put_duration(line, (double)(run->steps - r->step) * s->step_seconds);
     vlm_text_put(line, " left  %.0f samples/s  ", (double)r->samples / s->step_seconds);
     put_losses(line, r);
+    put_task(line, vlm_task_of(s->config), tally);
     vlm_text_put(line, "  norm %.2f", r->grad_norm);
     if (s->config->moe.v_layers.n + s->config->moe.t_layers.n && isnan(r->reconstruction))
         vlm_text_put(line, "  dropped %.1f %%", 100.0 * r->dropped);
@@ -72,14 +90,14 @@ void vlm_screen_show(void *user, const char *kind, const vlmoe_step_report *r,
                      const vlm_tally *tally)
 {
     vlm_screen *s = user;
-    (void)tally;
     if (!strcmp(kind, "train")) {
-        show_train(s, r);
+        show_train(s, r, tally);
         return;
     }
     vlm_text line = {0};
     vlm_screen_end_line(s);
     put_losses(&line, r);
+    put_task(&line, vlm_task_of(s->config), tally);
     printf("held out after step %lld: %s\n", (long long)r->step, line.data ? line.data : "");
     fflush(stdout);
     vlm_text_free(&line);

@@ -57,6 +57,15 @@ static vlmoe_status measure(vlm_cli_evaluation *e, const options *o)
         return vlm_fail(&t->error, VLMOE_E_ARG,
                         "no held-out data: set data.val_images, data.val_texts or data.val_pairs "
                         "to folders of shards");
+    if (t->head) {
+        e->baseline.samples[t->task->stream] = vlm_source_held_out(t->val, t->task->stream);
+        if (o->has_rates && o->n_rates)
+            return vlm_fail(&t->error, VLMOE_E_ARG,
+                            "--words is for pretrained models, this is a "
+                            "checkpoint of task %s",
+                            t->task->name);
+        return vlm_trainer_evaluate(t, &e->report, &e->tally);
+    }
     VLM_TRY(vlm_baseline_measure(t, &e->baseline));
     VLM_TRY(vlm_trainer_evaluate(t, &e->report, &e->tally));
     if (!can_hide_words(t))

@@ -84,6 +84,7 @@ vlmoe_status vlm_source_next(vlm_source *source, const vlm_group **out, vlmoe_er
 
 uint64_t vlm_source_hash(const vlm_source *source); /* of its shards in order: samples, bytes, and checksums where there is an index */
 int64_t vlm_source_samples(const vlm_source *source, int stream); /* 0 images, 1 texts, 2 pairs: samples in all sets of a stream */
+int64_t vlm_source_held_out(const vlm_source *source, int stream); /* of an EVAL source: samples it walks, numbers 0 to this - 1 */
 double vlm_source_wait_seconds(const vlm_source *source);         /* time next() spent waiting, since open */
 
 /* Classes of a labelled task, by labels.txt; n = 0 without labels. Belongs to the source. */

@@ -247,6 +247,11 @@ int64_t vlm_source_samples(const vlm_source *source, int stream)
     return stream >= 0 && stream < VLM_STREAMS ? source->sets[stream].samples : 0;
 }
 
+int64_t vlm_source_held_out(const vlm_source *source, int stream)
+{
+    return stream >= 0 && stream < VLM_STREAMS ? source->sets[stream].n_used : 0;
+}
+
 double vlm_source_wait_seconds(const vlm_source *source)
 {
     return vlm_prefetch_wait_seconds(source->prefetch);

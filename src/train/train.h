@@ -2,6 +2,7 @@
  *   model.safetensors      parameters by name (docs/FORMATS.md), an image tokeniser's under "image_tokeniser." when one is used
  *   optimiser.safetensors  "m/NAME" and "v/NAME" of trained parameters
  *   state.safetensors      code book state, if any
+ *   labels.txt             names of the classes of a tuned task
  *   config.json            number keys;  state.json: step, hashes, versions;  text.model: the SentencePiece model
  *   checksums.json */
 #ifndef VLM_TRAIN_H
@@ -13,9 +14,11 @@
 #include "comm_ranks.h"
 #include "config.h"
 #include "data_group.h"
+#include "model_head.h"
 #include "model_tokeniser.h"
 #include "objective.h"
 #include "train_ranks.h"
+#include "train_task.h"
 #include "vlmoe/train.h"
 
 struct vlmoe_trainer {
@@ -25,7 +28,11 @@ struct vlmoe_trainer {
     vlmoe_context *ctx;
     vlm_spm *spm;               /* NULL when no texts are used */
     char *text_model;           /* path of its file */
-    vlm_mome *model;            /* task pretrain, else NULL */
+    const vlm_task_info *task;  /* of config */
+    vlm_mome *model;            /* NULL in task image_tokeniser */
+    vlm_head *head;             /* of a tuned task, else NULL */
+    const vlm_classes *classes; /* of a tuned task but retrieval, from its data or its checkpoint; else NULL */
+    vlm_classes own_classes;    /* those of a checkpoint */
     vlm_tokeniser *tokeniser;   /* trained in task image_tokeniser; frozen target maker in pretrain; NULL without image parts */
     vlm_source *train, *val;    /* val NULL when no val_* is set */
     int64_t step;               /* done */
@@ -40,6 +47,7 @@ struct vlmoe_trainer {
     bool (*should_stop)(void *user); /* with ranks: asked in each turn, so that all stop after the same step; NULL = never */
     void *stop_user;
     bool stops;                 /* some rank was asked to stop, and all know it */
+    struct vlm_contrast *contrast; /* a loss over all groups of a step; NULL = there is none */
     struct vlm_dump *dump;      /* one step's dump, NULL = none */
 };
 
@@ -48,6 +56,9 @@ vlmoe_status vlm_trainer_create(const vlmoe_config *config, const vlmoe_trainer_
 /* Data and context are open, the model is not built: compare with the other ranks and join them. target, init: checkpoints of the image
  * tokeniser and of task.init, or NULL.  Errors: ARG (ranks differ, naming in what), those of vlm_comm. */
 vlmoe_status vlm_trainer_join(vlmoe_trainer *trainer, const char *target, const char *init);
+
+/* The context is open: models, slabs and memory for codes. */
+vlmoe_status vlm_trainer_models_make(vlmoe_trainer *trainer, int64_t n_words, int64_t classes);
 
 /* A model to evaluate or predict with, from a checkpoint folder (or a run's folder: its newest): a trainer without training data and
  * moments. Its config is the checkpoint's with n_set settings on top; val is open when they name held-out sets. */

@@ -29,14 +29,14 @@ vlmoe_status vlm_group_name_bad(vlmoe_trainer *t, vlmoe_mode mode, const vlm_gro
 {
     char place[192] = "the loss itself";
     vlmoe_tape *tape = NULL;
-    vlm_masked masked = {0};
-    vlm_tokeniser_losses losses = {0};
+    vlm_recording recording = {0};
+    const vlm_models models = vlm_trainer_models(t);
     vlmoe_status st = vlmoe_tape_begin(t->ctx, mode, &tape);
     if (st) return vlm_fail(&t->error, st, "%s", vlmoe_context_error(t->ctx));
     vlm_tape_place(tape, t->step, group->index);
     vlm_tape_watch(tape);
-    if (t->model) vlm_masked_record(tape, t->model, t->config, group, t->codes, &masked);
-    else vlm_tokeniser_loss(tape, t->tokeniser, group->n_images, group->pixels, &losses);
+    vlm_recording_make(tape, &models, t->config, group, vlm_contrast_part(t, tape->mode, group),
+                       &recording);
     (void)vlm_tape_first_bad(tape, place, sizeof place);
     vlmoe_tape_end(tape);
     bool is_part = t->bad != VLM_BAD_SUM;

@@ -79,6 +79,16 @@ static vlmoe_status copy_text_model(vlmoe_trainer *t, const char *folder, vlmoe_
     return st;
 }
 
+static vlmoe_status write_classes(const vlmoe_trainer *t, const char *folder, vlmoe_error *error)
+{
+    vlm_text text = {0};
+    if (!t->classes || !t->classes->n) return VLMOE_OK;
+    for (int64_t i = 0; i < t->classes->n; i++) vlm_text_put(&text, "%s\n", t->classes->name[i]);
+    vlmoe_status st = write_text(folder, "labels.txt", &text, error);
+    vlm_text_free(&text);
+    return st;
+}
+
 static vlmoe_status write_state(vlmoe_trainer *t, const char *folder, vlmoe_error *error)
 {
     vlm_text state = {0}, config = {0};
@@ -123,6 +133,7 @@ static vlmoe_status write_rest(vlmoe_trainer *t, const char *folder, vlmoe_error
 {
     VLM_TRY(write_codebook(t, folder, error));
     VLM_TRY(copy_text_model(t, folder, error));
+    VLM_TRY(write_classes(t, folder, error));
     return write_state(t, folder, error);
 }
 
@@ -293,6 +304,25 @@ vlmoe_status vlm_checkpoint_load_model(const vlm_checkpoint *c, vlmoe_context *c
     if (!path) return vlm_fail(error, VLMOE_E_FORMAT, "%s: model.safetensors is missing", c->path);
     VLM_TRY(vlm_state_read(ctx, VLM_STATE_VALUES, name_prefix, path, error));
     return tokeniser ? load_codebook(c, tokeniser, error) : VLMOE_OK;
+}
+
+vlmoe_status vlm_checkpoint_classes(const vlm_checkpoint *c, vlm_classes *out, vlmoe_error *error)
+{
+    const char *path = vlm_ckpt_path(c->files, "labels.txt");
+    return path ? vlm_classes_read(path, out, error)
+                : vlm_fail(error, VLMOE_E_FORMAT, "%s: labels.txt is missing", c->path);
+}
+
+vlmoe_status vlm_checkpoint_check_classes(const vlm_checkpoint *c, const vlm_classes *classes,
+                                          vlmoe_error *error)
+{
+    vlm_classes its = {0};
+    if (!classes) return VLMOE_OK;
+    VLM_TRY(vlm_checkpoint_classes(c, &its, error));
+    vlmoe_status st = vlm_classes_compare(&its, vlm_ckpt_path(c->files, "labels.txt"), classes,
+                                          "the data", error);
+    vlm_classes_free(&its);
+    return st;
 }
 
 vlmoe_status vlm_checkpoint_load_optimiser(const vlm_checkpoint *c, vlmoe_context *ctx,

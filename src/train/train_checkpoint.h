@@ -27,6 +27,10 @@ void vlm_checkpoint_close(vlm_checkpoint *checkpoint);
 vlmoe_status vlm_checkpoint_save(vlmoe_trainer *trainer, const char *dir, vlmoe_error *error);
 /* Parameters (of names that begin with name_prefix; "" = all) and code book. */
 vlmoe_status vlm_checkpoint_load_model(const vlm_checkpoint *checkpoint, vlmoe_context *ctx, vlm_tokeniser *tokeniser, const char *name_prefix, vlmoe_error *error);
+/* Names of its classes. Errors: FORMAT (it has none), IO, NOMEM. */
+vlmoe_status vlm_checkpoint_classes(const vlm_checkpoint *checkpoint, vlm_classes *out, vlmoe_error *error);
+/* Data must have the classes that a checkpoint was trained with. NULL: no task with classes. Errors: ARG (naming the first that differs). */
+vlmoe_status vlm_checkpoint_check_classes(const vlm_checkpoint *checkpoint, const vlm_classes *classes, vlmoe_error *error);
 vlmoe_status vlm_checkpoint_load_optimiser(const vlm_checkpoint *checkpoint, vlmoe_context *ctx, vlmoe_error *error);
 
 #endif

@@ -231,8 +231,9 @@ static vlmoe_status dump_results(vlm_dump *dump, vlmoe_trainer *t, vlmoe_tape *t
 }
 
 vlmoe_status vlm_dump_group(vlm_dump *dump, vlmoe_trainer *t, vlmoe_tape *tape,
-                            const vlm_group *group, const vlm_masked *masked)
+                            const vlm_group *group, const vlm_recording *recording)
 {
+    const vlm_masked *masked = &recording->masked;
     char *base = vlm_format("group.%lld", (long long)group->index);
     if (!base) return out_of_memory(t);
     vlmoe_status st = dump_inputs(dump, t, group, base);

@@ -3,11 +3,13 @@
 #define VLM_TRAIN_GROUP_H
 
 #include "train_result.h"
+#include "train_contrast.h"
 
 /* Codes of the group's pictures into trainer->codes, where the objective needs them. Its own recording: call before tape_begin. */
 vlmoe_status vlm_group_targets(vlmoe_trainer *trainer, const vlm_group *group);
-/* Record the group; masked is filled in pretraining. out: valid while the recording lasts; a loss that is not finite is in its bad. */
-vlmoe_status vlm_group_record(vlmoe_trainer *trainer, vlmoe_tape *tape, const vlm_group *group, vlm_group_result *out, vlm_masked *masked);
+vlm_models vlm_trainer_models(const vlmoe_trainer *trainer); /* borrowed */
+/* Record the group. out: valid while the recording lasts; a loss that is not finite is in its bad. */
+vlmoe_status vlm_group_record(vlmoe_trainer *trainer, vlmoe_tape *tape, const vlm_group *group, vlm_group_result *out, vlm_recording *recording);
 /* vlmoe_trainer_step and _evaluate with the telemetry that the public reports leave out. The caller frees tally. */
 vlmoe_status vlm_trainer_step(vlmoe_trainer *trainer, vlmoe_step_report *report, vlm_tally *tally);
 vlmoe_status vlm_trainer_evaluate(vlmoe_trainer *trainer, vlmoe_step_report *report, vlm_tally *tally);

@@ -15,23 +15,12 @@ static vlmoe_status open_text_model(vlmoe_trainer *m, const vlm_checkpoint *c)
 
 static vlmoe_status build(vlmoe_trainer *m, const vlm_checkpoint *c)
 {
-    const vlmoe_config *config = m->config;
-    bool needs_codes = vlm_needs_codes(config);
-    vlmoe_status st;
-    if (!vlm_config_has_encoder(config)) {
-        st = vlm_tokeniser_create(m->ctx, config, true, &m->tokeniser);
-    } else {
-        int64_t n_words = m->spm ? vlm_spm_special(m->spm).n : vlm_words_without_model(config);
-        st = vlm_mome_create(m->ctx, config, n_words, needs_codes ? config->tokeniser.codes : 0,
-                             &m->model);
-        if (!st && needs_codes) st = vlm_tokeniser_create(m->ctx, config, false, &m->tokeniser);
+    int64_t n_words = m->spm ? vlm_spm_special(m->spm).n : vlm_words_without_model(m->config);
+    if (m->task->classes) {
+        VLM_TRY(vlm_checkpoint_classes(c, &m->own_classes, &m->error));
+        m->classes = &m->own_classes;
     }
-    if (!st) st = vlm_ctx_build(m->ctx);
-    if (st) return vlm_fail(&m->error, st, "%s", vlmoe_context_error(m->ctx));
-    int64_t grid = config->model.image_size / config->model.patch,
-            pictures = config->data.images_per_group + config->data.pairs_per_group;
-    m->codes = vlm_alloc_array((size_t)(pictures * grid * grid), sizeof *m->codes);
-    if (!m->codes) return vlm_fail(&m->error, VLMOE_E_NOMEM, "out of memory for image codes");
+    VLM_TRY(vlm_trainer_models_make(m, n_words, m->own_classes.n));
     return vlm_checkpoint_load_model(c, m->ctx, m->tokeniser, "", &m->error);
 }
 
@@ -45,11 +34,15 @@ static vlmoe_status load(vlmoe_trainer *m, const vlm_checkpoint *c)
     params.log_fn = m->log.fn;
     params.log_user = m->log.user;
     m->step = c->state.step;
+    m->task = vlm_task_of(m->config);
     VLM_TRY(open_text_model(m, c));
     VLM_TRY(vlmoe_context_create(&params, &m->ctx, &m->error));
     VLM_TRY(build(m, c));
     if (!d->val_images.n && !d->val_texts.n && !d->val_pairs.n) return VLMOE_OK;
-    return vlm_source_open(m->config, VLM_SOURCE_EVAL, m->spm, &m->log, &m->val, &m->error);
+    VLM_TRY(vlm_source_open(m->config, VLM_SOURCE_EVAL, m->spm, &m->log, &m->val, &m->error));
+    const vlm_classes *held_out = vlm_source_classes(m->val);
+    if (!m->classes || !held_out->n) return VLMOE_OK; /* test sets may have no labels.txt */
+    return vlm_checkpoint_check_classes(c, held_out, &m->error);
 }
 
 vlmoe_status vlm_load(const char *path, int n_set, const char *const *set, const vlm_log *log,

@@ -30,8 +30,17 @@ static void put_layer(vlm_text *out, const vlm_layer_sum *sum)
     vlm_text_put(out, "]}");
 }
 
-void vlm_metrics_line(const char *kind, const vlmoe_step_report *report, const vlm_tally *tally,
-                      vlm_text *out)
+static void put_task(const vlm_task_info *task, const vlm_tally *tally, vlm_text *out)
+{
+    const char *name;
+    for (int i = 0; i < VLM_N_MEASURES && (name = vlm_measure_name(task, i)); i++)
+        put_number(out, name, vlm_measure_mean(&tally->measures, i));
+    for (int i = 0; i < tally->scores.n; i++)
+        put_number(out, tally->scores.at[i].name, tally->scores.at[i].value);
+}
+
+void vlm_metrics_line(const vlm_task_info *task, const char *kind, const vlmoe_step_report *report,
+                      const vlm_tally *tally, vlm_text *out)
 {
     vlm_text_put(out, "{\"kind\": \"%s\", \"step\": %lld", kind, (long long)report->step);
     put_number(out, "loss", report->loss);
@@ -42,6 +51,7 @@ void vlm_metrics_line(const char *kind, const vlmoe_step_report *report, const v
         snprintf(key, sizeof key, "%s_right", vlm_part_names[i]);
         put_number(out, key, report->part_right[i]);
     }
+    put_task(task, tally, out);
     put_number(out, "reconstruction", report->reconstruction);
     put_number(out, "commitment", report->commitment);
     put_number(out, "code_usage", report->code_usage);

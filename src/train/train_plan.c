@@ -3,6 +3,7 @@
 #include "autograd_defer.h"
 #include "optim_reduce.h"
 #include "train_plan.h"
+#include "train_contrast.h"
 #include "train_plan_parts.h"
 
 bool vlm_needs_words(const vlmoe_config *c)
@@ -20,21 +21,21 @@ bool vlm_needs_codes(const vlmoe_config *c)
 
 enum { MOST_RECORDED = 16 }; /* groups */
 
-static vlmoe_status record_pretrain(vlmoe_context *ctx, const vlmoe_config *c,
-                                    const vlm_plan_parts *parts, vlm_plan *plan)
+static vlmoe_status record_encoder(vlmoe_context *ctx, const vlmoe_config *c,
+                                   const vlm_plan_parts *parts, vlm_plan *plan)
 {
     vlmoe_tape *tape = NULL;
-    vlm_masked masked = {0};
+    vlm_recording recording = {0};
     size_t most = c->run.groups > vlm_ctx_size(ctx) ? (size_t)c->run.defer_mib << 20 : 0;
     int64_t n_groups = 1;
     vlmoe_status st = vlm_defer_open(ctx, most ? SIZE_MAX / 2 : 0);
     for (int64_t p = 0; p < n_groups && !st; p++) {
         st = vlmoe_tape_begin(ctx, VLMOE_TRAIN, &tape);
         if (st) break;
-        vlm_masked_record(tape, parts->model, c, &parts->group, parts->codes, &masked);
-        vlm_masked_release(tape, &masked);
+        vlm_recording_make(tape, &parts->models, c, &parts->group, NULL, &recording);
+        vlm_recording_release(tape, &recording);
         st = vlmoe_tape_backward(tape, 1.0);
-        plan->tokens = masked.model.rows.n_rows * c->run.groups;
+        plan->tokens = recording.model->rows.n_rows * c->run.groups;
         vlmoe_tape_end(tape);
         size_t waiting = vlm_defer_waiting(ctx);
         if (p || !waiting) continue;
@@ -54,8 +55,8 @@ static vlmoe_status record_tokeniser(vlmoe_context *ctx, const vlm_plan_parts *p
     vlm_tokeniser_losses losses = {0};
     vlmoe_status st = vlmoe_tape_begin(ctx, VLMOE_TRAIN, &tape);
     if (!st)
-        vlm_tokeniser_loss(tape, parts->tokeniser, parts->group.n_images, parts->group.pixels,
-                           &losses);
+        vlm_tokeniser_loss(tape, parts->models.tokeniser, parts->group.n_images,
+                           parts->group.pixels, &losses);
     if (!st) st = vlmoe_tape_backward(tape, 1.0);
     vlmoe_tape_end(tape);
     return st;
@@ -64,13 +65,16 @@ static vlmoe_status record_tokeniser(vlmoe_context *ctx, const vlm_plan_parts *p
 static vlmoe_status record(vlmoe_context *ctx, const vlmoe_config *c, const vlm_plan_parts *parts,
                            vlm_plan *plan)
 {
-    if (!parts->model) return record_tokeniser(ctx, parts);
-    VLM_TRY(record_pretrain(ctx, c, parts, plan));
-    plan->per_token = vlm_mome_count(parts->model).per_token;
-    if (!parts->tokeniser) return VLMOE_OK;
+    const vlm_models *m = &parts->models;
+    if (!m->model) return record_tokeniser(ctx, parts);
+    VLM_TRY(record_encoder(ctx, c, parts, plan));
+    plan->per_token = vlm_mome_count(m->model).per_token;
     const vlm_group *group = &parts->group;
-    vlmoe_status st = vlm_tokeniser_codes(parts->tokeniser, group->n_images + group->n_pairs,
-                                          group->pixels, parts->codes);
+    vlmoe_error ignored = {VLMOE_OK, ""};
+    VLM_TRY(vlm_contrast_plan(ctx, m, c, group, &ignored));
+    if (!m->tokeniser) return VLMOE_OK;
+    vlmoe_status st = vlm_tokeniser_codes(m->tokeniser, group->n_images + group->n_pairs,
+                                          group->pixels, m->codes);
     /* meta has no codes to give back, but has seen the sizes */
     return st == VLMOE_E_UNSUPPORTED ? VLMOE_OK : st;
 }
@@ -103,14 +107,7 @@ static void read_sizes(const vlmoe_context *ctx, const vlmoe_config *c, vlm_plan
 
 static size_t ring_bytes(const vlmoe_config *c)
 {
-    const int64_t grid = c->model.image_size / c->model.patch;
-    const vlm_group_counts n = vlm_config_group(c);
-    const vlm_group_shape shape = {.n_pictures = n.images + n.pairs,
-                                   .n_texts = n.texts + n.pairs,
-                                   .n_samples = n.images + n.texts + n.pairs,
-                                   .image_size = c->model.image_size,
-                                   .n_patches = grid * grid,
-                                   .text_len = c->model.text_len};
+    const vlm_group_shape shape = vlm_group_shape_of(c);
     return (size_t)(c->data.prefetch + 1) * vlm_group_bytes(&shape, NULL);
 }
 
@@ -155,10 +152,10 @@ static vlmoe_status record_prediction(vlmoe_context *ctx, const vlmoe_config *c,
                                       const vlm_plan_parts *parts, vlm_plan *plan)
 {
     vlmoe_tape *tape = NULL;
-    vlm_masked masked = {0};
+    vlm_recording recording = {0};
     vlmoe_status st = vlmoe_tape_begin(ctx, VLMOE_PREDICT, &tape);
     if (st) return st;
-    vlm_masked_record(tape, parts->model, c, &parts->group, parts->codes, &masked);
+    vlm_recording_make(tape, &parts->models, c, &parts->group, NULL, &recording);
     st = vlmoe_tape_status(tape);
     vlmoe_tape_end(tape);
     plan->step_bytes = ctx->arena.peak;
@@ -174,7 +171,7 @@ static vlmoe_status record_sizes(vlmoe_context *ctx, const vlmoe_config *config,
 {
     VLM_TRY(record(ctx, config, parts, plan));
     read_sizes(ctx, config, plan);
-    if (!ctx->ranks || !parts->model) return VLMOE_OK;
+    if (!ctx->ranks || !parts->models.model) return VLMOE_OK;
     return record_prediction(ctx, config, parts, plan);
 }
 

@@ -35,9 +35,6 @@ vlmoe_status vlm_plan_of_rank(const vlmoe_config *config, int64_t n_words, int n
 /* The same sizes as a trainer holds them now: slabs, and the peaks of what grows and shrinks. flops, tokens and per_token stay 0. */
 void vlm_plan_held(const vlmoe_trainer *trainer, vlm_plan *out);
 
-/* Errors: UNSUPPORTED for what a config may ask and training cannot do. */
-vlmoe_status vlm_plan_check_task(const vlmoe_config *config, vlmoe_error *error);
-
 bool vlm_needs_words(const vlmoe_config *config); /* some part has word targets or pairs bring texts */
 bool vlm_needs_codes(const vlmoe_config *config); /* some part has image targets */
 

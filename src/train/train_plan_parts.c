@@ -4,18 +4,25 @@
 #include "train_plan_parts.h"
 #include "train_task.h"
 
-vlmoe_status vlm_plan_check_task(const vlmoe_config *c, vlmoe_error *error)
+enum { MOST_LABELS = 10 }; /* of an example: as many as people who answer a question of VQA */
+
+static vlmoe_status label_group(const vlmoe_config *c, vlm_group *group, vlmoe_error *error)
 {
-    if (strcmp(c->run.task, "pretrain") && strcmp(c->run.task, "image_tokeniser"))
-        return vlm_fail(error, VLMOE_E_UNSUPPORTED,
-                        "run.task %s cannot be trained by this version: it has pretrain and "
-                        "image_tokeniser",
-                        c->run.task);
-    if (c->objective.contrastive_weight > 0)
-        return vlm_fail(error, VLMOE_E_UNSUPPORTED,
-                        "objective.contrastive_weight is %g: this version cannot train with it, "
-                        "set it to 0",
-                        c->objective.contrastive_weight);
+    if (!vlm_config_is_tuned(c)) return VLMOE_OK;
+    const vlm_task_info *task = vlm_task_of(c);
+    const bool is_retrieval = task->kind == VLM_TASK_RETRIEVAL;
+    const int64_t n = vlm_task_examples(c), labels = task->kind == VLM_TASK_VQA ? MOST_LABELS : 1;
+    group->n_examples = n;
+    group->concept = vlm_alloc_array((size_t)n, sizeof *group->concept);
+    group->label_offset = vlm_alloc_array((size_t)n + 1, sizeof *group->label_offset);
+    group->label = vlm_alloc_array((size_t)(n * labels), sizeof *group->label);
+    group->label_score = vlm_alloc_array((size_t)(n * labels), sizeof *group->label_score);
+    if (!group->concept || !group->label_offset || !group->label || !group->label_score)
+        return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for the largest group of this config");
+    for (int64_t i = 0; i <= n && !is_retrieval; i++)
+        group->label_offset[i] = (int32_t)(i * labels);
+    for (int64_t i = 0; i < n; i++) group->concept[i] = (int32_t)i;
+    for (int64_t i = 0; i < n * labels; i++) group->label_score[i] = 1.0f;
     return VLMOE_OK;
 }
 
@@ -39,6 +46,7 @@ static vlmoe_status largest_group(const vlmoe_config *c, vlm_group *group, vlmoe
         !group->text_offset)
         return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for the largest group of this config");
     for (int64_t i = 0; i <= texts; i++) group->text_offset[i] = (int32_t)(i * c->model.text_len);
+    if (vlm_config_is_tuned(c)) return label_group(c, group, error); /* nothing is hidden */
     const vlm_cfg_objective *o = &c->objective;
     double pair_rate = VLM_MAX(o->pair_text_mask, o->pair_text_mask_max);
     for (int64_t i = 0; i < group->n_tokens; i++) {
@@ -64,36 +72,29 @@ static void free_group(vlm_group *group)
     vlm_free(group->token);
     vlm_free(group->token_target);
     vlm_free(group->text_offset);
-}
-
-static vlmoe_status make_models(vlmoe_context *ctx, const vlmoe_config *c, int64_t n_words,
-                                vlm_plan_parts *parts)
-{
-    if (!vlm_config_has_encoder(c)) return vlm_tokeniser_create(ctx, c, true, &parts->tokeniser);
-    bool needs_codes = vlm_needs_codes(c);
-    VLM_TRY(vlm_mome_create(ctx, c, n_words, needs_codes ? c->tokeniser.codes : 0, &parts->model));
-    vlm_task_set_params(c, ctx);
-    return needs_codes ? vlm_tokeniser_create(ctx, c, false, &parts->tokeniser) : VLMOE_OK;
+    vlm_free(group->label_offset);
+    vlm_free(group->label);
+    vlm_free(group->label_score);
+    vlm_free(group->concept);
 }
 
 vlmoe_status vlm_plan_parts_make(vlmoe_context *ctx, const vlmoe_config *config, int64_t n_words,
                                  vlm_plan_parts *out, vlmoe_error *error)
 {
     *out = (vlm_plan_parts){0};
-    VLM_TRY(vlm_plan_check_task(config, error));
     VLM_TRY(largest_group(config, &out->group, error));
-    int64_t pictures = out->group.n_images + out->group.n_pairs;
-    out->codes = vlm_alloc_array((size_t)(pictures * out->group.n_patches) + 1, sizeof *out->codes);
-    if (!out->codes) return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for image codes");
-    vlmoe_status st = make_models(ctx, config, n_words, out);
+    int64_t pictures = out->group.n_images + out->group.n_pairs, classes = 0;
+    out->models.codes =
+        vlm_alloc_array((size_t)(pictures * out->group.n_patches) + 1, sizeof(int32_t));
+    if (!out->models.codes) return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for image codes");
+    VLM_TRY(vlm_task_classes(config, &classes, error));
+    vlmoe_status st = vlm_models_make(ctx, config, n_words, classes, &out->models);
     return st ? vlm_fail(error, st, "%s", vlmoe_context_error(ctx)) : VLMOE_OK;
 }
 
 void vlm_plan_parts_free(vlm_plan_parts *parts)
 {
-    vlm_mome_destroy(parts->model);
-    vlm_tokeniser_destroy(parts->tokeniser);
+    vlm_models_free(&parts->models);
     free_group(&parts->group);
-    vlm_free(parts->codes);
     *parts = (vlm_plan_parts){0};
 }

@@ -3,12 +3,11 @@
 #define VLM_TRAIN_PLAN_PARTS_H
 
 #include "train.h"
+#include "train_record.h"
 
 typedef struct vlm_plan_parts {
-    vlm_mome *model;           /* pretraining */
-    vlm_tokeniser *tokeniser;  /* of targets, or what is trained; NULL: no targets */
-    vlm_group group;           /* every text at its longest, masks at their highest share */
-    int32_t *codes;            /* [pictures, patches], zeros */
+    vlm_models models;         /* codes: zeros */
+    vlm_group group;           /* every text at its longest, masks at their highest share, as many labels as there can be */
 } vlm_plan_parts;
 
 /* Adds the config's parameters to ctx.  Errors: those of the model; NOMEM. The text is in ctx or error. */

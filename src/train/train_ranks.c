@@ -163,8 +163,7 @@ vlmoe_status vlm_facts_compare(vlm_seat *seat, const char *what, const vlm_text 
 
 vlmoe_status vlm_ranks_know(vlm_seat *seat, vlmoe_status status)
 {
-    if (seat)
-        seat->fails_alike = status && status != VLMOE_E_COMM && status != VLMOE_E_TIMEOUT;
+    if (seat) seat->fails_alike = status && status != VLMOE_E_COMM && status != VLMOE_E_TIMEOUT;
     return status;
 }
 

@@ -3,6 +3,7 @@
 #define VLM_TRAIN_REPORT_H
 
 #include "train.h"
+#include "train_predict.h"
 
 /* One sparse layer's telemetry over the groups seen. */
 typedef struct vlm_layer_sum {
@@ -13,18 +14,37 @@ typedef struct vlm_layer_sum {
     double losses[VLMK_N_LOSSES];
 } vlm_layer_sum;
 
+/* What an evaluation of a tuned task found: its metric first. */
+enum { VLM_MAX_SCORES = 24 };
+typedef struct vlm_score {
+    char name[32];
+    double value;
+    bool is_share; /* 0..1 */
+} vlm_score;
+typedef struct vlm_scores {
+    int n;
+    vlm_score at[VLM_MAX_SCORES];
+} vlm_scores;
+
 typedef struct vlm_tally {
     int64_t groups, samples, cut;
     double loss;                  /* sum over groups of what was minimised */
     double part_loss[VLM_N_PARTS], part_right[VLM_N_PARTS]; /* sums of means (training) or of positions (evaluation) */
     int64_t part_groups[VLM_N_PARTS], part_positions[VLM_N_PARTS];
     double reconstruction, commitment;
+    vlm_measures measures;        /* of a tuned task */
+    vlm_scores scores;            /* of its evaluation */
+    int64_t n_predictions, predictions_room;
+    vlm_prediction *predictions;  /* [n_predictions] of its evaluation, in the order of samples */
     int n_layers;
     vlm_layer_sum *layers; /* [n_layers]; NULL until the first group */
 } vlm_tally;
 
 void vlm_tally_free(vlm_tally *tally);
 void vlm_tally_clear(vlm_tally *tally); /* all sums zero, layers and their memory stay */
+void vlm_scores_put(vlm_scores *scores, double value, const char *format, ...) __attribute__((format(printf, 3, 4))); /* a share; NaN and what has no room is left out */
+/* Mean of a measure; NaN where nothing was measured. */
+double vlm_measure_mean(const vlm_measures *measures, int i);
 /* by_position: weigh each group by its masked positions (evaluation); else each group counts the same (training, as the loss does). */
 void vlm_tally_parts(vlm_tally *tally, const vlm_part_metrics *metrics, bool by_position);
 vlmoe_status vlm_tally_routes(vlm_tally *tally, int n, const vlm_route_stats *stats, vlmoe_error *error);
@@ -35,7 +55,7 @@ void vlm_report_out(const vlmoe_step_report *from, vlmoe_step_report *to);
 
 /* One JSON line: kind ("train", "eval"), step, losses, rates, and the telemetry of every sparse layer. */
 struct vlm_text;
-void vlm_metrics_line(const char *kind, const vlmoe_step_report *report, const vlm_tally *tally, struct vlm_text *out);
+void vlm_metrics_line(const vlm_task_info *task, const char *kind, const vlmoe_step_report *report, const vlm_tally *tally, struct vlm_text *out);
 
 /* Watches routing over many steps and warns in plain words, once per finding: an expert that no token chose for a whole window, or a
  * layer that sends nearly everything to one expert. */

@@ -3,12 +3,39 @@
 #include <string.h>
 #include "base_json.h"
 
+/* Room grows twofold. */
+static vlmoe_status add_predictions(vlm_tally *tally, const vlm_group_result *result,
+                                    vlmoe_error *error)
+{
+    const int64_t n = tally->n_predictions + result->n_predictions;
+    if (!result->n_predictions) return VLMOE_OK;
+    if (n > tally->predictions_room) {
+        const int64_t room = VLM_MAX(n, 2 * tally->predictions_room);
+        vlm_prediction *more = vlm_alloc_array((size_t)room, sizeof *more);
+        if (!more) return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for predictions");
+        if (tally->n_predictions)
+            memcpy(more, tally->predictions, (size_t)tally->n_predictions * sizeof *more);
+        vlm_free(tally->predictions);
+        tally->predictions = more;
+        tally->predictions_room = room;
+    }
+    memcpy(tally->predictions + tally->n_predictions, result->predictions,
+           (size_t)result->n_predictions * sizeof *result->predictions);
+    tally->n_predictions = n;
+    return VLMOE_OK;
+}
+
 vlmoe_status vlm_tally_add(vlm_tally *tally, const vlm_group_result *result, bool by_position,
                            vlmoe_error *error)
 {
     if (result->is_repeat) return VLMOE_OK;
     VLM_TRY(vlm_tally_routes(tally, (int)result->n_routes, result->routes, error));
     vlm_tally_parts(tally, &result->parts, by_position);
+    VLM_TRY(add_predictions(tally, result, error));
+    for (int i = 0; i < VLM_N_MEASURES; i++) {
+        tally->measures.sum[i] += result->measures.sum[i];
+        tally->measures.n[i] += result->measures.n[i];
+    }
     tally->loss += result->loss;
     tally->reconstruction += result->reconstruction;
     tally->commitment += result->commitment;
@@ -23,11 +50,18 @@ static size_t routes_bytes(const vlm_group_result *result)
     return (size_t)result->n_routes * sizeof *result->routes;
 }
 
-/* The struct, its routes, then the load of each route. */
+static size_t predictions_bytes(const vlm_group_result *result)
+{
+    return (size_t)result->n_predictions * sizeof *result->predictions;
+}
+
+/* The struct, its predictions and routes, then the load of each route. */
 vlmoe_status vlm_result_pack(const vlm_group_result *result, vlm_text *out, vlmoe_error *error)
 {
     vlm_text_clear(out, 0);
     vlm_text_append(out, (const char *)result, sizeof *result);
+    if (result->n_predictions)
+        vlm_text_append(out, (const char *)result->predictions, predictions_bytes(result));
     if (result->n_routes) vlm_text_append(out, (const char *)result->routes, routes_bytes(result));
     for (int64_t i = 0; i < result->n_routes; i++)
         vlm_text_append(out, (const char *)result->routes[i].load,
@@ -43,9 +77,10 @@ vlmoe_status vlm_result_unpack(char *bytes, size_t n_bytes, vlm_group_result *ou
     vlm_group_result r;
     if (n_bytes < need) goto torn;
     memcpy(&r, bytes, sizeof r);
-    need += routes_bytes(&r);
+    need += predictions_bytes(&r) + routes_bytes(&r);
     if (n_bytes < need) goto torn;
-    r.routes = (vlm_route_stats *)(void *)(bytes + sizeof r);
+    r.predictions = (vlm_prediction *)(void *)(bytes + sizeof r);
+    r.routes = (vlm_route_stats *)(void *)(bytes + sizeof r + predictions_bytes(&r));
     for (int64_t i = 0; i < r.n_routes; i++) {
         r.routes[i].load = (int64_t *)(void *)(bytes + need);
         need += (size_t)r.routes[i].E * sizeof *r.routes[i].load;

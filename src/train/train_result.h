@@ -15,8 +15,11 @@ typedef struct vlm_group_result {
     int64_t samples, cut;
     double loss, reconstruction, commitment;
     vlm_part_metrics parts;
+    vlm_measures measures;
+    int64_t n_predictions; /* in evaluation of a tuned task */
+    vlm_prediction *predictions; /* [n_predictions] of the recording, or of the bytes, as is: */
     int64_t n_routes;
-    vlm_route_stats *routes; /* [n_routes] of the recording, or of the bytes it was unpacked from */
+    vlm_route_stats *routes; /* [n_routes] */
 } vlm_group_result;
 
 /* Errors: NOMEM. */

@@ -1,4 +1,5 @@
 /* The loop of a run. With ranks, each of them goes through it; what is written for people is rank 0's. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include "base_file.h"
@@ -16,6 +17,7 @@ typedef struct run {
     vlm_text line;   /* of metrics; kept, so that later steps ask for no memory */
     vlm_tally tally; /* of a training step; likewise */
     double best;
+    int64_t best_step;
     bool has_best;
     int64_t saved_step; /* -1 = none yet */
     bool is_first;      /* rank 0, or the only one */
@@ -72,6 +74,8 @@ static vlmoe_status open_files(run *r, vlmoe_error *error)
     if (!r->metrics) return vlm_fail_errno(error, "append to", r->metrics_path);
     VLM_TRY(vlm_ckpt_get_best(r->out, &best, &r->has_best, error));
     r->best = best.value;
+    if (r->has_best && !vlm_ckpt_step_of(best.checkpoint, &r->best_step))
+        return vlm_fail(error, VLMOE_E_FORMAT, "%s: best.json names no step", r->out);
     return write_config(r, error);
 }
 
@@ -81,11 +85,13 @@ static vlmoe_status open_run(run *r, vlmoe_error *error)
     vlmoe_status st = r->is_first ? open_files(r, error) : VLMOE_OK;
     st = vlm_ranks_agree(seat, "opening of run.out", st, error);
     if (st || !seat) return st;
-    double best[2] = {r->has_best, r->best}; /* all ranks must know when a new best one is saved */
+    double best[3] = {r->has_best, r->best,
+                      (double)r->best_step}; /* all ranks must know when a new best one is saved */
     VLM_TRY(vlm_comm_broadcast(seat->world, "best checkpoint so far", 0, true, best, sizeof best,
                                error));
     r->has_best = best[0] > 0.0;
     r->best = best[1];
+    r->best_step = (int64_t)best[2];
     return VLMOE_OK;
 }
 
@@ -95,7 +101,7 @@ static vlmoe_status record_line(run *r, const char *kind, const vlmoe_step_repor
     vlm_text *line = &r->line;
     if (!r->is_first) return VLMOE_OK;
     vlm_text_clear(line, 0);
-    vlm_metrics_line(kind, report, tally, line);
+    vlm_metrics_line(vlm_task_of(r->trainer->config), kind, report, tally, line);
     bool is_written = !line->failed &&
                       fwrite(line->data, 1, line->bytes, r->metrics) == line->bytes &&
                       !fflush(r->metrics);
@@ -123,6 +129,20 @@ static vlmoe_status save(run *r, vlmoe_error *error)
     return VLMOE_OK;
 }
 
+static double judged_by(const vlm_task_info *task, const vlmoe_step_report *report)
+{
+    return task->is_tuned ? report->metric : report->loss;
+}
+
+/* Held-out sets without labels say nothing. */
+static bool is_better(const run *r, const vlmoe_step_report *report)
+{
+    const vlm_task_info *task = r->trainer->task;
+    const double value = judged_by(task, report);
+    if (isnan(value)) return false;
+    return !r->has_best || (task->is_lower_better ? value < r->best : value > r->best);
+}
+
 static vlmoe_status evaluate(run *r, vlmoe_error *error)
 {
     vlmoe_step_report report = {.struct_size = sizeof report};
@@ -133,10 +153,13 @@ static vlmoe_status evaluate(run *r, vlmoe_error *error)
     if (st) vlm_fail(error, st, "evaluation: %s", vlmoe_trainer_error(r->trainer));
     else st = record_line(r, "eval", &report, &tally, error);
     vlm_tally_free(&tally);
-    if (st || (r->has_best && report.loss >= r->best)) return st;
-    vlm_ckpt_best best = {.metric = "held-out loss", .value = report.loss};
+    if (st || !is_better(r, &report)) return st;
+    const vlm_task_info *task = r->trainer->task;
+    vlm_ckpt_best best = {.value = judged_by(task, &report)};
+    snprintf(best.metric, sizeof best.metric, "%s", task->metric);
     vlm_ckpt_step_name(r->trainer->step, best.checkpoint);
-    r->best = report.loss;
+    r->best = best.value;
+    r->best_step = r->trainer->step;
     r->has_best = true;
     VLM_TRY(save(r, error));
     return r->is_first ? vlm_ckpt_put_best(r->out, &best, error) : VLMOE_OK;
@@ -178,15 +201,25 @@ static bool stops(const run *r)
     return hooks->should_stop && hooks->should_stop(hooks->user);
 }
 
+/* The last better evaluation lies so far back that the run ends. Told by steps alone, so a resumed run ends where a straight one does. */
+static bool lost_patience(const run *r)
+{
+    const vlmoe_trainer *t = r->trainer;
+    const int64_t every = t->config->run.eval_every, patience = t->config->task.patience;
+    if (!t->task->is_tuned || !patience || !every || !r->has_best) return false;
+    return t->step - r->best_step >= patience * every;
+}
+
 static vlmoe_status loop(run *r, vlm_run_end *end, vlmoe_error *error)
 {
     const vlm_cfg_run *c = &r->trainer->config->run;
     vlmoe_trainer *t = r->trainer;
-    while (t->step < c->steps) {
+    while (t->step < c->steps && !lost_patience(r)) {
         if (r->hooks->profile) VLM_TRY(vlm_profile_before_step(r->hooks->profile, t, error));
         VLM_TRY(one_step(r, error));
         bool is_last = t->step == c->steps;
         if (t->val && (is_last || is_due(t->step, c->eval_every))) VLM_TRY(evaluate(r, error));
+        is_last = is_last || lost_patience(r);
         if (is_last || is_due(t->step, c->save_every)) VLM_TRY(save(r, error));
         if (r->hooks->profile) VLM_TRY(vlm_profile_after_step(r->hooks->profile, t, error));
         if (!is_last && stops(r)) {

@@ -8,29 +8,51 @@
 #include "train_report.h"
 #include "vlmoe/ops.h"
 
-static vlmoe_status tokeniser_group(vlmoe_trainer *t, vlmoe_tape *tape, const vlm_group *group,
-                                    vlm_group_result *out)
+static vlmoe_status read_tokeniser(vlmoe_trainer *t, vlmoe_tape *tape,
+                                   const vlm_recording *recording, vlm_group_result *out)
 {
-    vlm_tokeniser_losses losses = {0};
-    vlm_tokeniser_loss(tape, t->tokeniser, group->n_images, group->pixels, &losses);
-    VLM_TRY(vlmoe_tape_status(tape));
-    VLM_TRY(vlm_scalar_read(tape, losses.reconstruction, &out->reconstruction));
-    VLM_TRY(vlm_scalar_read(tape, losses.commitment, &out->commitment));
+    VLM_TRY(vlm_scalar_read(tape, recording->losses.reconstruction, &out->reconstruction));
+    VLM_TRY(vlm_scalar_read(tape, recording->losses.commitment, &out->commitment));
     return tape->mode == VLMOE_TRAIN ? vlm_codes_collect(t, tape) : VLMOE_OK;
 }
 
-static vlmoe_status pretrain_group(vlmoe_trainer *t, vlmoe_tape *tape, const vlm_group *group,
-                                   vlm_group_result *out, vlm_masked *masked)
+static vlmoe_status read_masked(vlmoe_tape *tape, const vlm_recording *recording,
+                                vlm_group_result *out)
 {
-    int n = 0;
-    vlm_masked_record(tape, t->model, t->config, group, t->codes, masked);
-    VLM_TRY(vlmoe_tape_status(tape));
-    VLM_TRY(vlm_masked_metrics(tape, masked, &out->parts));
-    VLM_TRY(vlm_route_stats_read(tape, &masked->model, &n, &out->routes));
-    out->n_routes = n;
+    VLM_TRY(vlm_masked_metrics(tape, &recording->masked, &out->parts));
     for (int i = VLM_N_PARTS - 1; i >= 0; i--)
         if (out->parts.n[i] && !isfinite(out->parts.loss[i])) out->bad = i;
     return VLMOE_OK;
+}
+
+static vlmoe_status read_task(vlmoe_trainer *t, vlmoe_tape *tape, const vlm_recording *recording,
+                              const vlm_group *group, vlm_group_result *out)
+{
+    const vlm_models models = vlm_trainer_models(t);
+    VLM_TRY(vlm_measures_read(tape, &models, recording, group, &out->measures));
+    if (t->contrast && tape->mode == VLMOE_TRAIN) vlm_contrast_measures(t, group, &out->measures);
+    if (tape->mode != VLMOE_PREDICT) return VLMOE_OK;
+    return vlm_predictions_read(tape, &models, recording, group, &out->n_predictions,
+                                &out->predictions);
+}
+
+static vlmoe_status read_results(vlmoe_trainer *t, vlmoe_tape *tape, const vlm_recording *recording,
+                                 const vlm_group *group, vlm_group_result *out)
+{
+    int n = 0;
+    VLM_TRY(vlmoe_tape_status(tape));
+    if (!t->model) return read_tokeniser(t, tape, recording, out);
+    VLM_TRY(t->head ? read_task(t, tape, recording, group, out)
+                    : read_masked(tape, recording, out));
+    VLM_TRY(vlm_route_stats_read(tape, recording->model, &n, &out->routes));
+    out->n_routes = n;
+    return VLMOE_OK;
+}
+
+vlm_models vlm_trainer_models(const vlmoe_trainer *t)
+{
+    return (vlm_models){
+        .model = t->model, .head = t->head, .tokeniser = t->tokeniser, .codes = t->codes};
 }
 
 vlmoe_status vlm_group_targets(vlmoe_trainer *t, const vlm_group *group)
@@ -42,18 +64,25 @@ vlmoe_status vlm_group_targets(vlmoe_trainer *t, const vlm_group *group)
               : VLMOE_OK;
 }
 
-vlmoe_status vlm_group_record(vlmoe_trainer *t, vlmoe_tape *tape, const vlm_group *group,
-                              vlm_group_result *out, vlm_masked *masked)
+static int64_t samples_of(const vlmoe_trainer *t, const vlm_group *group)
 {
+    return t->head ? group->n_examples : group->n_images + group->n_texts + group->n_pairs;
+}
+
+vlmoe_status vlm_group_record(vlmoe_trainer *t, vlmoe_tape *tape, const vlm_group *group,
+                              vlm_group_result *out, vlm_recording *recording)
+{
+    const vlm_models models = vlm_trainer_models(t);
     vlm_tape_place(tape, t->step, group->index);
     *out = (vlm_group_result){.group = group->index,
                               .is_repeat = group->is_repeat,
                               .bad = VLM_BAD_NOT,
                               .asks_stop = t->should_stop && t->should_stop(t->stop_user),
-                              .samples = group->n_images + group->n_texts + group->n_pairs,
+                              .samples = samples_of(t, group),
                               .cut = group->n_cut};
-    vlmoe_status st = t->model ? pretrain_group(t, tape, group, out, masked)
-                               : tokeniser_group(t, tape, group, out);
+    vlm_recording_make(tape, &models, t->config, group, vlm_contrast_part(t, tape->mode, group),
+                       recording);
+    vlmoe_status st = read_results(t, tape, recording, group, out);
     if (!st && out->bad == VLM_BAD_NOT) st = vlmoe_tape_loss(tape, &out->loss);
     if (st)
         return vlm_fail(&t->error, st, "step %lld: %s", (long long)t->step + 1,
@@ -65,7 +94,7 @@ vlmoe_status vlm_group_record(vlmoe_trainer *t, vlmoe_tape *tape, const vlm_grou
 static vlmoe_status run_group(vlmoe_trainer *t, const vlm_group *group, vlm_tally *tally)
 {
     vlmoe_tape *tape = NULL;
-    vlm_masked masked = {0};
+    vlm_recording recording = {0};
     vlm_group_result result;
     vlm_spans *spans = t->ctx->spans;
     vlm_span_begin(spans, VLM_SPAN_PHASE, "targets", NULL, group->index);
@@ -75,13 +104,13 @@ static vlmoe_status run_group(vlmoe_trainer *t, const vlm_group *group, vlm_tall
     st = vlmoe_tape_begin(t->ctx, VLMOE_TRAIN, &tape);
     if (st) return vlm_fail(&t->error, st, "%s", vlmoe_context_error(t->ctx));
     vlm_span_begin(spans, VLM_SPAN_PHASE, "forward", NULL, group->index);
-    st = vlm_group_record(t, tape, group, &result, &masked);
+    st = vlm_group_record(t, tape, group, &result, &recording);
     if (!st) st = vlm_results_add(t, &result, false, tally);
     vlm_span_end(spans);
-    if (!st && t->dump) st = vlm_dump_group(t->dump, t, tape, group, &masked);
+    if (!st && t->dump) st = vlm_dump_group(t->dump, t, tape, group, &recording);
     if (!st) {
         vlm_span_begin(spans, VLM_SPAN_PHASE, "backward", NULL, group->index);
-        vlm_masked_release(tape, &masked);
+        vlm_recording_release(tape, &recording);
         st = vlmoe_tape_backward(tape, 1.0);
         if (!st) st = vlm_reduce_micro_step(t->ctx);
         vlm_span_end(spans);
@@ -96,6 +125,7 @@ static vlmoe_status run_group(vlmoe_trainer *t, const vlm_group *group, vlm_tall
 static vlmoe_status run_groups(vlmoe_trainer *t, vlm_tally *tally)
 {
     const int64_t turns = t->config->run.groups / (t->seat ? t->seat->size : 1);
+    if (t->contrast) VLM_TRY(vlm_contrast_solve(t));
     for (int64_t i = 0; i < turns; i++) {
         const vlm_group *group = NULL;
         vlm_span_begin(t->ctx->spans, VLM_SPAN_PHASE, "data wait", NULL, i);

@@ -1,5 +1,7 @@
 /* Sums over groups. */
 #include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include "train_report.h"
 
@@ -7,6 +9,7 @@ void vlm_tally_free(vlm_tally *tally)
 {
     for (int i = 0; i < tally->n_layers; i++) vlm_free(tally->layers[i].load);
     vlm_free(tally->layers);
+    vlm_free(tally->predictions);
     *tally = (vlm_tally){0};
 }
 
@@ -20,7 +23,25 @@ void vlm_tally_clear(vlm_tally *tally)
         *sum = (vlm_layer_sum){
             .block = sum->block, .modality = sum->modality, .E = sum->E, .load = sum->load};
     }
+    vlm_free(tally->predictions);
     *tally = (vlm_tally){.n_layers = n, .layers = layers};
+}
+
+void vlm_scores_put(vlm_scores *scores, double value, const char *format, ...)
+{
+    va_list arguments;
+    if (isnan(value) || scores->n == VLM_MAX_SCORES) return;
+    vlm_score *score = &scores->at[scores->n++];
+    score->value = value;
+    score->is_share = true;
+    va_start(arguments, format);
+    vsnprintf(score->name, sizeof score->name, format, arguments);
+    va_end(arguments);
+}
+
+double vlm_measure_mean(const vlm_measures *m, int i)
+{
+    return m->n[i] > 0.0 ? m->sum[i] / m->n[i] : NAN;
 }
 
 void vlm_tally_parts(vlm_tally *tally, const vlm_part_metrics *metrics, bool by_position)
@@ -98,6 +119,7 @@ void vlm_tally_report(const vlm_tally *tally, bool by_position, vlmoe_step_repor
         tokens += (double)tally->layers[i].tokens;
     }
     out->dropped = tokens > 0 ? dropped / tokens : 0.0;
+    out->metric = tally->scores.n ? tally->scores.at[0].value : NAN;
 }
 
 void vlm_report_out(const vlmoe_step_report *from, vlmoe_step_report *to)

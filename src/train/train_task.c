@@ -3,6 +3,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base_file.h"
+#include "data_label.h"
 
 enum { IMAGES, TEXTS, PAIRS };
 
@@ -28,6 +30,30 @@ int64_t vlm_words_without_model(const vlmoe_config *c)
     const vlm_group_counts group = vlm_config_group(c);
     const bool has_words = group.texts > 0 || group.pairs > 0;
     return vlm_config_is_tuned(c) && !has_words ? VLM_MAX(1, c->model.words) : c->model.words;
+}
+
+int64_t vlm_task_examples(const vlmoe_config *c)
+{
+    const int64_t of_stream[] = {c->data.images_per_group, c->data.texts_per_group,
+                                 c->data.pairs_per_group};
+    return vlm_config_is_tuned(c) ? of_stream[vlm_task_of(c)->stream] : 0;
+}
+
+vlmoe_status vlm_task_classes(const vlmoe_config *c, int64_t *out, vlmoe_error *error)
+{
+    const vlm_task_info *task = vlm_task_of(c);
+    const vlm_texts *const sets[] = {&c->data.images, &c->data.texts, &c->data.pairs};
+    const vlm_texts *folders = sets[task->stream];
+    vlm_classes classes = {0};
+    *out = task->classes;
+    if (!*out || !folders->n) return VLMOE_OK;
+    char *path = vlm_path_join(folders->at[0], "labels.txt");
+    if (!path) return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for a path");
+    vlmoe_status st = vlm_path_exists(path) ? vlm_classes_read(path, &classes, error) : VLMOE_OK;
+    vlm_free(path);
+    if (!st && classes.n) *out = classes.n;
+    vlm_classes_free(&classes);
+    return st;
 }
 
 /* ---- parameters ---- */

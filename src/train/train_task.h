@@ -29,6 +29,12 @@ const vlm_task_info *vlm_task_of(const vlmoe_config *config);
 /* model.words, or what a model has that meets none. */
 int64_t vlm_words_without_model(const vlmoe_config *config);
 
+/* Examples of a group of a tuned task: what it judges. */
+int64_t vlm_task_examples(const vlmoe_config *config);
+/* Classes of its labels: from labels.txt of its first set, or where that is not there the field's number (VQA 3129, ImageNet 1000, two and
+ * three); 0 for tasks without.  Errors: IO, FORMAT, NOMEM. */
+vlmoe_status vlm_task_classes(const vlmoe_config *config, int64_t *out, vlmoe_error *error);
+
 /* Before the slabs exist: freezes what a task never meets (text parts in classify, ...) and, with task.freeze_moe, routers and experts;
  * sets the rates of blocks (task.layer_decay: decay^(last - id), embeddings 0, block i at i + 1, what follows the blocks last) and of heads
  * (task.head_lr times that). Leaves parameters of pretraining and the image tokeniser as they are. */

@@ -5,6 +5,7 @@
 #include "train_checkpoint.h"
 #include "autograd_defer.h"
 #include "train_plan.h"
+#include "train_contrast.h"
 #include "train_report.h"
 #include "train_task.h"
 #include "train_transfer.h"
@@ -112,17 +113,23 @@ static vlmoe_status open_context(vlmoe_trainer *t, const char *device, int64_t n
 static vlmoe_status build_model(vlmoe_trainer *t, int64_t n_words)
 {
     const vlmoe_config *c = t->config;
-    bool needs_codes = vlm_needs_codes(c);
-    vlmoe_status st;
-    if (!vlm_config_has_encoder(c)) {
-        st = vlm_tokeniser_create(t->ctx, c, true, &t->tokeniser);
-    } else {
-        st = vlm_mome_create(t->ctx, c, n_words, needs_codes ? c->tokeniser.codes : 0, &t->model);
-        if (!st && needs_codes) st = vlm_tokeniser_create(t->ctx, c, false, &t->tokeniser);
-    }
-    vlm_task_set_params(c, t->ctx);
+    int64_t classes = 0;
+    VLM_TRY(vlm_task_classes(c, &classes, &t->error));
+    VLM_TRY(vlm_trainer_models_make(t, n_words, t->classes ? t->classes->n : classes));
+    vlmoe_status st = t->is_meta ? VLMOE_OK : vlm_ctx_init_params(t->ctx);
+    if (st) return vlm_fail(&t->error, st, "%s", vlmoe_context_error(t->ctx));
+    return vlm_contrast_create(c, &t->contrast, &t->error);
+}
+
+vlmoe_status vlm_trainer_models_make(vlmoe_trainer *t, int64_t n_words, int64_t classes)
+{
+    const vlmoe_config *c = t->config;
+    vlm_models models = {0};
+    vlmoe_status st = vlm_models_make(t->ctx, c, n_words, classes, &models);
+    t->model = models.model;
+    t->head = models.head;
+    t->tokeniser = models.tokeniser;
     if (!st) st = vlm_ctx_build(t->ctx);
-    if (!st && !t->is_meta) st = vlm_ctx_init_params(t->ctx);
     if (st) return vlm_fail(&t->error, st, "%s", vlmoe_context_error(t->ctx));
     int64_t grid = c->model.image_size / c->model.patch,
             pictures = c->data.images_per_group + c->data.pairs_per_group;
@@ -143,6 +150,7 @@ static vlmoe_status open_data(vlmoe_trainer *t)
 {
     const vlm_cfg_data *d = &t->config->data;
     VLM_TRY(open_source(t, VLM_SOURCE_TRAIN, &t->train));
+    if (t->task->classes) t->classes = vlm_source_classes(t->train);
     bool has_val = d->val_images.n || d->val_texts.n || d->val_pairs.n;
     return has_val ? open_source(t, VLM_SOURCE_EVAL, &t->val) : VLMOE_OK;
 }
@@ -211,7 +219,7 @@ static vlmoe_status read_config(vlmoe_trainer *t, const vlmoe_config *config)
 {
     vlm_text facts = {0};
     VLM_TRY(copy_config(config, &t->config, &t->error));
-    VLM_TRY(vlm_plan_check_task(t->config, &t->error));
+    t->task = vlm_task_of(t->config);
     if (!t->seat) return VLMOE_OK;
     vlm_facts_put_config(&facts, t->config);
     vlmoe_status st = vlm_facts_compare(t->seat, "config of ranks", &facts, &t->error);
@@ -260,7 +268,10 @@ void vlmoe_trainer_destroy(vlmoe_trainer *t)
     if (!t) return;
     vlm_source_close(t->train);
     vlm_source_close(t->val);
+    vlm_head_destroy(t->head);
     vlm_mome_destroy(t->model);
+    vlm_contrast_destroy(t->contrast);
+    vlm_classes_free(&t->own_classes);
     vlm_tokeniser_destroy(t->tokeniser);
     vlm_spm_close(t->spm);
     if (t->seat && t->seat->world) vlm_comm_use_device(t->seat->world, NULL, NULL);
@@ -385,6 +396,7 @@ vlmoe_status vlmoe_trainer_resume(vlmoe_trainer *t, const char *path, int n_forc
     warn_of_damaged(t, path, &c);
     vlmoe_status st = check_keys(t, &c, n_force, force);
     if (!st) st = check_text_model(t, &c, n_force, force);
+    if (!st) st = vlm_checkpoint_check_classes(&c, t->classes, &t->error);
     if (!st) st = check_machine(t, &c);
     if (!st) st = vlm_checkpoint_load_model(&c, t->ctx, t->tokeniser, "", &t->error);
     if (!st) st = vlm_checkpoint_load_optimiser(&c, t->ctx, &t->error);

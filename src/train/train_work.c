@@ -41,6 +41,7 @@ typedef struct recorder {
 
 static vlmoe_status keep_layers(recorder *r, const vlm_mome_output *model)
 {
+    if (!model) return VLMOE_OK;
     vlm_group_work *out = r->out;
     if (out->layer || !model->n_routings) return VLMOE_OK;
     out->layer = vlm_alloc_array((size_t)model->n_routings, sizeof *out->layer);
@@ -67,23 +68,19 @@ static vlmoe_status keep_layers(recorder *r, const vlm_mome_output *model)
 static vlmoe_status record_group(recorder *r, bool counts)
 {
     vlmoe_tape *tape = NULL;
-    vlm_masked masked = {0};
-    vlm_tokeniser_losses losses = {0};
+    vlm_recording recording = {0};
     const vlm_group *group = &r->parts.group;
-    if (r->parts.model && r->parts.tokeniser) {
-        vlmoe_status st = vlm_tokeniser_codes(r->parts.tokeniser, group->n_images + group->n_pairs,
-                                              group->pixels, r->parts.codes);
+    const vlm_models *models = &r->parts.models;
+    if (models->model && models->tokeniser) {
+        vlmoe_status st = vlm_tokeniser_codes(models->tokeniser, group->n_images + group->n_pairs,
+                                              group->pixels, models->codes);
         if (st && st != VLMOE_E_UNSUPPORTED) return st; /* meta has no codes to give back */
     }
     VLM_TRY(vlmoe_tape_begin(r->ctx, VLMOE_TRAIN, &tape));
-    if (r->parts.model) {
-        vlm_masked_record(tape, r->parts.model, r->config, group, r->parts.codes, &masked);
-        vlm_masked_release(tape, &masked);
-    } else {
-        vlm_tokeniser_loss(tape, r->parts.tokeniser, group->n_images, group->pixels, &losses);
-    }
+    vlm_recording_make(tape, models, r->config, group, NULL, &recording);
+    vlm_recording_release(tape, &recording);
     vlmoe_status st = tape->status;
-    if (!st) st = keep_layers(r, &masked.model);
+    if (!st) st = keep_layers(r, recording.model);
     if (!st) st = vlmoe_tape_backward(tape, 1.0);
     vlmoe_tape_end(tape);
     if (counts) collect(&r->spans, 1.0, &r->out->group);
@@ -145,8 +142,9 @@ static vlmoe_status fill(recorder *r)
     vlm_rng rng = vlm_rng_at(0, VLM_STREAM_INIT, 0, 0, 0);
     for (int64_t i = 0; i < n; i++) group->pixels[i] = (uint8_t)vlm_rng_below(&rng, 256);
     VLM_TRY(vlm_ctx_init_params(r->ctx));
-    return r->parts.tokeniser ? vlm_tokeniser_start(r->parts.tokeniser, pictures, group->pixels)
-                              : VLMOE_OK;
+    return r->parts.models.tokeniser
+               ? vlm_tokeniser_start(r->parts.models.tokeniser, pictures, group->pixels)
+               : VLMOE_OK;
 }
 
 vlmoe_status vlm_group_work_record(const char *device, const vlmoe_config *config, int64_t n_words,

@@ -96,7 +96,8 @@ TEST(record_is_one_line_of_json_without_what_is_off)
     CHECK_STATUS_E(vlm_tally_routes(&tally, 1, layer, &error), VLMOE_OK, &error);
     for (int i = 0; i < VLM_N_PARTS; i++) report.part_loss[i] = report.part_right[i] = NAN;
     report.part_loss[VLM_PART_PAIR_TEXT] = 0.25;
-    vlm_metrics_line("train", &report, &tally, &line);
+    static const vlm_task_info pretrain = {.name = "pretrain"};
+    vlm_metrics_line(&pretrain, "train", &report, &tally, &line);
     CHECK(line.bytes && strchr(line.data, '\n') == line.data + line.bytes - 1);
     CHECK_STATUS_E(vlm_json_parse(line.data, line.bytes, "line", false, &doc, &error), VLMOE_OK,
                    &error);

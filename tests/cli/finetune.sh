@@ -1,0 +1,89 @@
+# Tasks start from a pretraining run: what is taken, what stays frozen, that threads, ranks, recompute and a resume change no bit, and that
+# what does not fit is refused.
+. "$SOURCE/tests/cli/support.sh"
+PYTHONPATH="$SOURCE/tests/support"
+export PYTHONPATH PYTHONDONTWRITEBYTECODE=1
+
+train() { "$BIN/vlmoe-train" --config "$work/$1.json" "${@:2}"; }
+
+expect 0 python3 "$SOURCE/tests/support/tiny_data.py" "$work" --bin "$BIN"
+expect 0 train tiny run.report=false
+expect 0 python3 "$SOURCE/tests/support/tiny_tasks.py" "$work"
+
+same() { # the checkpoints of two runs, byte for byte
+    local file
+    for file in model.safetensors optimiser.safetensors; do
+        cmp -s "$1/step-00000004/$file" "$2/step-00000004/$file" || fail "$1 and $2 differ in $file"
+    done
+}
+
+last() { # the held-out record of a run, without its time
+    grep '"eval"' "$1/metrics.jsonl" | tail -1 | sed 's/, "seconds.*"samples"/, "samples"/'
+}
+
+tasks="classify vqa nlvr2 nli retrieval"
+for task in $tasks; do
+    expect 0 train "$task"
+    complained "transfer: 10" # 107 or 108 tensors taken
+    complained "word_head, code_head, image_tokeniser"
+    grep -q '"metric": "' "$task/best.json" || fail "$task has no best checkpoint"
+    for other in threads=2 ranks=2 recompute=true; do
+        expect 0 train "$task" "run.out=$work/$task-$other" "run.$other"
+        same "$task" "$task-$other"
+        [ "$(last "$task")" = "$(last "$task-$other")" ] || fail "$task: other held-out figures with $other"
+    done
+    cp -r "$task" "$task-resumed"
+    rm -r "$task-resumed/step-00000004"
+    expect 0 train "$task" "run.out=$work/$task-resumed" --resume
+    said "resumed at step 2 of 4"
+    same "$task" "$task-resumed"
+    expect 0 "$BIN/vlmoe-eval" --checkpoint "$task" --json "$task.eval"
+    said "scores"
+done
+
+# a loss over all groups of the step, in two passes
+expect 0 train retrieval task.negatives=step "run.out=$work/wide"
+expect 0 train retrieval task.negatives=step "run.out=$work/wide-ranks" run.ranks=2
+same wide wide-ranks
+cmp -s wide/step-00000004/model.safetensors retrieval/step-00000004/model.safetensors && fail "negatives of the step change nothing"
+expect 0 train retrieval task.negatives=step --verify=2 run.ranks=2 "run.out=$work/verified"
+
+# routers and experts keep their bits, what is trained does not
+frozen_check='
+import json, struct, sys
+def tensors(path):
+    data = open(path + "/model.safetensors", "rb").read()
+    n = struct.unpack("<Q", data[:8])[0]
+    return {k: data[8 + n + v["data_offsets"][0]:8 + n + v["data_offsets"][1]] for k, v in json.loads(data[8:8 + n]).items() if k[0] != "_"}
+old, new = tensors(sys.argv[1]), tensors(sys.argv[2])
+sparse = [k for k in new if "expert" in k or "router" in k]
+assert sparse, "no experts"
+changed = [k for k in sparse if old[k] != new[k]]
+if sys.argv[3] == "frozen":
+    assert not changed, changed
+else:
+    assert changed, "nothing sparse was trained"
+assert new["blocks.0.attention.qkv.weight"] != old["blocks.0.attention.qkv.weight"]
+'
+for task in vqa classify; do
+    expect 0 python3 -c "$frozen_check" run/step-00000006 "$task/step-00000004" frozen
+done
+expect 0 python3 -c "$frozen_check" run/step-00000006 nli/step-00000004 trained
+
+# stops when no evaluation gets better: with a learning rate of 0 none does
+expect 0 train nli "run.out=$work/patient" run.steps=40 optim.lr=0 task.patience=2
+[ -d patient/step-00000006 ] && [ ! -d patient/step-00000008 ] || fail "patience of 2 evaluations after step 2 ends elsewhere than at step 6"
+
+# what does not fit
+expect 3 train vqa "run.out=$work/no" model.width=32
+complained "tensor word_embedding.weight has shape"
+expect 2 train vqa "run.out=$work/no" task.init="$work/tokeniser"
+complained "has no encoder"
+expect 4 train vqa "run.out=$work/no" task.init="$work/nowhere"
+complained "task.init"
+expect 0 "$BIN/vlmoe-data" vocab --in "$work/art/train_text.txt" --size 58 --out "$work/other.model"
+expect 2 train vqa "run.out=$work/no" data.text_model="$work/other.model"
+complained "is not the text model of task.init"
+sed -i 's/red/pink/' tasks/vqa_val/labels.txt
+expect 2 "$BIN/vlmoe-eval" --checkpoint vqa
+complained "labels.txt"
