@@ -35,36 +35,36 @@ void vlm_score_sheet_free(vlm_score_sheet *sheet);
 
 /* ---- predictions of one file, by id ---- */
 
-typedef struct vlm_prediction {
+typedef struct vlm_scored_item {
     size_t id, text; /* places in the pool; n texts one behind the other */
     int n;
     bool is_used;
-} vlm_prediction;
+} vlm_scored_item;
 
-typedef struct vlm_predictions {
+typedef struct vlm_scored {
     const char *path;
     vlm_text pool;
-    vlm_prediction *item;
+    vlm_scored_item *item;
     int64_t n, capacity;
     vlm_idmap ids;
     bool by_index;     /* ids are numbers of rows (GLUE's index,prediction) */
     int64_t n_missing; /* asked for and not there */
     char missing[96];  /* the first of them */
-} vlm_predictions;
+} vlm_scored;
 
-typedef enum vlm_predictions_form { VLM_PREDICTIONS_VQA, VLM_PREDICTIONS_FIELDS, VLM_PREDICTIONS_CLASSIFY } vlm_predictions_form;
+typedef enum vlm_scored_form { VLM_SCORED_VQA, VLM_SCORED_FIELDS, VLM_SCORED_CLASSIFY } vlm_scored_form;
 
 /* VQA: an array or lines of {question_id, answer}; FIELDS: lines ID,ANSWER or ID TAB ANSWER, with or without a heading; CLASSIFY: lines of
  * {image, labels} or NAME,LABEL,... Errors: IO, NOMEM, FORMAT (place and what was expected; an id twice). */
-vlmoe_status vlm_predictions_read(const char *path, vlm_predictions_form form, vlm_predictions *out, vlmoe_error *error);
-void vlm_predictions_free(vlm_predictions *answers);
-const char *vlm_prediction_text(const vlm_predictions *answers, int64_t i, int k); /* k-th best of prediction i */
+vlmoe_status vlm_scored_read(const char *path, vlm_scored_form form, vlm_scored *out, vlmoe_error *error);
+void vlm_scored_free(vlm_scored *scored);
+const char *vlm_scored_text(const vlm_scored *scored, int64_t i, int k); /* k-th best of prediction i */
 
 /* The prediction for an id; *out = -1 where there is none, which is counted. Errors: FORMAT (asked for before: the annotations have it twice). */
-vlmoe_status vlm_predictions_take(vlm_predictions *answers, const char *id, const char *annotations, int64_t *out, vlmoe_error *error);
+vlmoe_status vlm_scored_take(vlm_scored *scored, const char *id, const char *annotations, int64_t *out, vlmoe_error *error);
 /* When all annotations were seen: predictions without a question and questions without a prediction are an error, or under partial go into
  * the sheet's note. */
-vlmoe_status vlm_predictions_close(const vlm_predictions *answers, const vlm_score_options *options, vlm_score_sheet *sheet, vlmoe_error *error);
+vlmoe_status vlm_scored_close(const vlm_scored *scored, const vlm_score_options *options, vlm_score_sheet *sheet, vlmoe_error *error);
 
 /* ---- parts of a line ---- */
 

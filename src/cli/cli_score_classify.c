@@ -12,7 +12,7 @@
 enum { SHOWN = 5 }; /* confusions that are named */
 
 typedef struct state {
-    vlm_predictions answers;
+    vlm_scored answers;
     vlm_named *classes; /* how often each is the label */
     int64_t n_classes;  /* 0 on the first walk */
     vlm_top *top;
@@ -30,10 +30,10 @@ static vlmoe_status add(state *s, const char *path, const char *image, const cha
 {
     int64_t at, best[VLM_SCORE_BEST] = {-1};
     if (!s->n_classes) return vlm_named_add(s->classes, label, 1.0, error);
-    VLM_TRY(vlm_predictions_take(&s->answers, image, path, &at, error));
+    VLM_TRY(vlm_scored_take(&s->answers, image, path, &at, error));
     int n = at < 0 ? 1 : s->answers.item[at].n;
     for (int k = 0; k < n && at >= 0; k++)
-        best[k] = class_of(s, vlm_prediction_text(&s->answers, at, k));
+        best[k] = class_of(s, vlm_scored_text(&s->answers, at, k));
     if (at >= 0 && n < VLM_MIN(VLM_SCORE_BEST, s->n_classes)) s->has_five = false;
     return vlm_top_add_best(s->top, best, n, class_of(s, label), error);
 }
@@ -141,18 +141,17 @@ vlmoe_status vlm_score_classify(const vlm_score_options *options, const char *re
                                 vlm_score_sheet *out, vlmoe_error *error)
 {
     state s = {.classes = vlm_named_create(), .has_five = true};
-    vlmoe_status st =
-        s.classes ? vlm_predictions_read(results, VLM_PREDICTIONS_CLASSIFY, &s.answers, error)
-                  : vlm_fail(error, VLMOE_E_NOMEM, "no memory for classes");
+    vlmoe_status st = s.classes ? vlm_scored_read(results, VLM_SCORED_CLASSIFY, &s.answers, error)
+                                : vlm_fail(error, VLMOE_E_NOMEM, "no memory for classes");
     if (!st) st = walk_all(&s, options, error);
     if (!st && !vlm_named_count(s.classes))
         st = vlm_fail(error, VLMOE_E_FORMAT, "%s: no pictures in it", options->annotations[0]);
     if (!st) st = vlm_top_create(vlm_named_count(s.classes), true, &s.top, error);
     if (!st) s.n_classes = vlm_named_count(s.classes);
     if (!st) st = walk_all(&s, options, error);
-    if (!st) st = vlm_predictions_close(&s.answers, options, out, error);
+    if (!st) st = vlm_scored_close(&s.answers, options, out, error);
     if (!st) st = put(&s, out, error);
-    vlm_predictions_free(&s.answers);
+    vlm_scored_free(&s.answers);
     vlm_named_destroy(s.classes);
     vlm_top_destroy(s.top);
     return st;

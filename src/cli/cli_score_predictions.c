@@ -6,15 +6,15 @@
 #include "data_records.h"
 #include "data_stream.h"
 
-void vlm_predictions_free(vlm_predictions *a)
+void vlm_scored_free(vlm_scored *a)
 {
     vlm_text_free(&a->pool);
     vlm_free(a->item);
     vlm_idmap_free(&a->ids);
-    *a = (vlm_predictions){0};
+    *a = (vlm_scored){0};
 }
 
-const char *vlm_prediction_text(const vlm_predictions *a, int64_t i, int k)
+const char *vlm_scored_text(const vlm_scored *a, int64_t i, int k)
 {
     const char *text = a->pool.data + a->item[i].text;
     for (; k > 0; k--) text += strlen(text) + 1;
@@ -74,11 +74,11 @@ const char *vlm_score_id(const vlm_value *value, char *scratch)
 
 /* ---- reading ---- */
 
-static bool make_room(vlm_predictions *a)
+static bool make_room(vlm_scored *a)
 {
     if (a->n < a->capacity) return true;
     int64_t capacity = VLM_MAX(1024, 2 * a->capacity);
-    vlm_prediction *item = vlm_alloc_array((size_t)capacity, sizeof *item);
+    vlm_scored_item *item = vlm_alloc_array((size_t)capacity, sizeof *item);
     if (!item) return false;
     if (a->n) memcpy(item, a->item, (size_t)a->n * sizeof *item);
     vlm_free(a->item);
@@ -87,7 +87,7 @@ static bool make_room(vlm_predictions *a)
     return true;
 }
 
-static vlmoe_status add(vlm_predictions *a, const char *id, const char *const *text, int n,
+static vlmoe_status add(vlm_scored *a, const char *id, const char *const *text, int n,
                         vlmoe_error *error)
 {
     bool is_new = false;
@@ -96,15 +96,15 @@ static vlmoe_status add(vlm_predictions *a, const char *id, const char *const *t
     if (!is_new)
         return vlm_fail(error, VLMOE_E_FORMAT, "%s: two predictions for \"%s\"", a->path, id);
     if (!make_room(a)) return vlm_fail(error, VLMOE_E_NOMEM, "no memory for %s", a->path);
-    vlm_prediction *item = &a->item[a->n++];
-    *item = (vlm_prediction){.id = a->pool.bytes, .n = n};
+    vlm_scored_item *item = &a->item[a->n++];
+    *item = (vlm_scored_item){.id = a->pool.bytes, .n = n};
     vlm_text_append(&a->pool, id, strlen(id) + 1);
     item->text = a->pool.bytes;
     for (int i = 0; i < n; i++) vlm_text_append(&a->pool, text[i], strlen(text[i]) + 1);
     return a->pool.failed ? vlm_fail(error, VLMOE_E_NOMEM, "no memory for %s", a->path) : VLMOE_OK;
 }
 
-static vlmoe_status add_vqa(vlm_predictions *a, const vlm_records *records, const vlm_value *value,
+static vlmoe_status add_vqa(vlm_scored *a, const vlm_records *records, const vlm_value *value,
                             vlmoe_error *error)
 {
     char scratch[32];
@@ -116,8 +116,8 @@ static vlmoe_status add_vqa(vlm_predictions *a, const vlm_records *records, cons
     return add(a, id, &answer, 1, error);
 }
 
-static vlmoe_status add_labels(vlm_predictions *a, const vlm_records *records,
-                               const vlm_value *value, vlmoe_error *error)
+static vlmoe_status add_labels(vlm_scored *a, const vlm_records *records, const vlm_value *value,
+                               vlmoe_error *error)
 {
     const char *best[VLM_SCORE_BEST];
     const char *image = vlm_json_text(vlm_json_get(value, "image"));
@@ -137,7 +137,7 @@ static vlmoe_status add_labels(vlm_predictions *a, const vlm_records *records,
     return st;
 }
 
-static vlmoe_status read_records(vlm_predictions *a, bool in_array, vlm_predictions_form form,
+static vlmoe_status read_records(vlm_scored *a, bool in_array, vlm_scored_form form,
                                  vlmoe_error *error)
 {
     vlm_records *records = NULL;
@@ -145,8 +145,8 @@ static vlmoe_status read_records(vlm_predictions *a, bool in_array, vlm_predicti
     VLM_TRY(vlm_records_open(a->path, in_array ? "" : NULL, 0, &records, error));
     vlmoe_status st = vlm_records_next(records, &value, error);
     while (!st && value) {
-        st = form == VLM_PREDICTIONS_VQA ? add_vqa(a, records, value, error)
-                                         : add_labels(a, records, value, error);
+        st = form == VLM_SCORED_VQA ? add_vqa(a, records, value, error)
+                                    : add_labels(a, records, value, error);
         if (!st) st = vlm_records_next(records, &value, error);
     }
     vlm_records_close(records);
@@ -161,11 +161,11 @@ static bool is_heading(const char *first)
     return false;
 }
 
-static vlmoe_status add_line(vlm_predictions *a, vlm_predictions_form form, char *line,
-                             int64_t number, vlmoe_error *error)
+static vlmoe_status add_line(vlm_scored *a, vlm_scored_form form, char *line, int64_t number,
+                             vlmoe_error *error)
 {
     char *field[1 + VLM_SCORE_BEST];
-    int max = form == VLM_PREDICTIONS_CLASSIFY ? VLM_COUNT(field) : 2;
+    int max = form == VLM_SCORED_CLASSIFY ? VLM_COUNT(field) : 2;
     int n = vlm_score_fields(line, strchr(line, '\t') ? '\t' : ',', field, max);
     if (number == 1 && is_heading(field[0])) {
         a->by_index = !strcmp(field[0], "index");
@@ -174,11 +174,11 @@ static vlmoe_status add_line(vlm_predictions *a, vlm_predictions_form form, char
     if (n < 2 || !*field[0])
         return vlm_fail(error, VLMOE_E_FORMAT, "%s line %lld: expected ID,ANSWER", a->path,
                         (long long)number);
-    if (form == VLM_PREDICTIONS_CLASSIFY) field[0] = vlm_score_stem(field[0]);
+    if (form == VLM_SCORED_CLASSIFY) field[0] = vlm_score_stem(field[0]);
     return add(a, field[0], (const char *const *)field + 1, n - 1, error);
 }
 
-static vlmoe_status read_lines(vlm_predictions *a, vlm_predictions_form form, vlmoe_error *error)
+static vlmoe_status read_lines(vlm_scored *a, vlm_scored_form form, vlmoe_error *error)
 {
     vlm_stream stream = {0};
     char *line = NULL;
@@ -207,25 +207,25 @@ static vlmoe_status first_sign(const char *path, char *out, vlmoe_error *error)
     return st;
 }
 
-vlmoe_status vlm_predictions_read(const char *path, vlm_predictions_form form, vlm_predictions *out,
-                                  vlmoe_error *error)
+vlmoe_status vlm_scored_read(const char *path, vlm_scored_form form, vlm_scored *out,
+                             vlmoe_error *error)
 {
     char sign;
-    *out = (vlm_predictions){.path = path};
+    *out = (vlm_scored){.path = path};
     vlmoe_status st = first_sign(path, &sign, error);
-    if (!st && form == VLM_PREDICTIONS_VQA) st = read_records(out, sign != '{', form, error);
-    else if (!st && form == VLM_PREDICTIONS_CLASSIFY && sign == '{')
+    if (!st && form == VLM_SCORED_VQA) st = read_records(out, sign != '{', form, error);
+    else if (!st && form == VLM_SCORED_CLASSIFY && sign == '{')
         st = read_records(out, false, form, error);
     else if (!st) st = read_lines(out, form, error);
     if (!st && !out->n) st = vlm_fail(error, VLMOE_E_FORMAT, "%s: no predictions in it", path);
-    if (st) vlm_predictions_free(out);
+    if (st) vlm_scored_free(out);
     return st;
 }
 
 /* ---- accounts ---- */
 
-vlmoe_status vlm_predictions_take(vlm_predictions *a, const char *id, const char *annotations,
-                                  int64_t *out, vlmoe_error *error)
+vlmoe_status vlm_scored_take(vlm_scored *a, const char *id, const char *annotations, int64_t *out,
+                             vlmoe_error *error)
 {
     const int64_t *place = vlm_idmap_find(&a->ids, id, strlen(id));
     *out = place ? *place : -1;
@@ -239,8 +239,8 @@ vlmoe_status vlm_predictions_take(vlm_predictions *a, const char *id, const char
     return VLMOE_OK;
 }
 
-vlmoe_status vlm_predictions_close(const vlm_predictions *a, const vlm_score_options *options,
-                                   vlm_score_sheet *sheet, vlmoe_error *error)
+vlmoe_status vlm_scored_close(const vlm_scored *a, const vlm_score_options *options,
+                              vlm_score_sheet *sheet, vlmoe_error *error)
 {
     int64_t n_unused = 0, first = -1;
     for (int64_t i = 0; i < a->n; i++) {

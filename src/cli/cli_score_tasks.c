@@ -42,7 +42,7 @@ static vlmoe_status put_named(vlm_score_sheet *sheet, const char *what, const vl
 /* ---- VQA ---- */
 
 typedef struct vqa_state {
-    vlm_predictions answers;
+    vlm_scored answers;
     vlm_vqa_tally tally;
 } vqa_state;
 
@@ -77,11 +77,11 @@ static vlmoe_status visit_question(void *user, const char *path, const vlm_recor
     const char **truth = NULL, *id = vlm_score_id(vlm_json_get(value, "question_id"), scratch);
     double score = 0.0;
     if (!id) return vlm_records_fail(records, error, "a question needs question_id");
-    VLM_TRY(vlm_predictions_take(&state->answers, id, path, &at, error));
+    VLM_TRY(vlm_scored_take(&state->answers, id, path, &at, error));
     VLM_TRY(read_truth(records, value, &truth, &n, error));
     vlmoe_status st = VLMOE_OK;
     if (at >= 0)
-        st = vlm_vqa_score(vlm_prediction_text(&state->answers, at, 0), truth, n, &score, error);
+        st = vlm_vqa_score(vlm_scored_text(&state->answers, at, 0), truth, n, &score, error);
     vlm_free(truth);
     if (st) return st;
     return vlm_vqa_tally_add(&state->tally, score,
@@ -101,13 +101,13 @@ vlmoe_status vlm_score_vqa(const vlm_score_options *options, const char *results
                            vlm_score_sheet *out, vlmoe_error *error)
 {
     vqa_state state = {0};
-    vlmoe_status st = vlm_predictions_read(results, VLM_PREDICTIONS_VQA, &state.answers, error);
+    vlmoe_status st = vlm_scored_read(results, VLM_SCORED_VQA, &state.answers, error);
     if (!st) st = vlm_vqa_tally_init(&state.tally, error);
     for (int i = 0; i < options->n_annotations && !st; i++)
         st = walk(options->annotations[i], "annotations", visit_question, &state, error);
-    if (!st) st = vlm_predictions_close(&state.answers, options, out, error);
+    if (!st) st = vlm_scored_close(&state.answers, options, out, error);
     if (!st) st = put_vqa(&state.tally, out, error);
-    vlm_predictions_free(&state.answers);
+    vlm_scored_free(&state.answers);
     vlm_vqa_tally_free(&state.tally);
     return st;
 }
@@ -115,7 +115,7 @@ vlmoe_status vlm_score_vqa(const vlm_score_options *options, const char *results
 /* ---- NLVR2 ---- */
 
 typedef struct nlvr2_state {
-    vlm_predictions answers;
+    vlm_scored answers;
     vlm_nlvr2 *tally;
 } nlvr2_state;
 
@@ -130,8 +130,8 @@ static vlmoe_status visit_sentence(void *user, const char *path, const vlm_recor
     if (!id || !is_known)
         return vlm_records_fail(records, error,
                                 "an example needs identifier and the label \"True\" or \"False\"");
-    VLM_TRY(vlm_predictions_take(&state->answers, id, path, &at, error));
-    bool is_right = at >= 0 && !strcasecmp(vlm_prediction_text(&state->answers, at, 0), label);
+    VLM_TRY(vlm_scored_take(&state->answers, id, path, &at, error));
+    bool is_right = at >= 0 && !strcasecmp(vlm_scored_text(&state->answers, at, 0), label);
     return vlm_nlvr2_add(state->tally, id, is_right, error);
 }
 
@@ -141,16 +141,16 @@ vlmoe_status vlm_score_nlvr2(const vlm_score_options *options, const char *resul
     nlvr2_state state = {.tally = vlm_nlvr2_create()};
     vlmoe_status st = VLMOE_OK;
     if (!state.tally) return vlm_fail(error, VLMOE_E_NOMEM, "no memory for NLVR2");
-    st = vlm_predictions_read(results, VLM_PREDICTIONS_FIELDS, &state.answers, error);
+    st = vlm_scored_read(results, VLM_SCORED_FIELDS, &state.answers, error);
     for (int i = 0; i < options->n_annotations && !st; i++)
         st = walk(options->annotations[i], NULL, visit_sentence, &state, error);
-    if (!st) st = vlm_predictions_close(&state.answers, options, out, error);
+    if (!st) st = vlm_scored_close(&state.answers, options, out, error);
     vlm_nlvr2_result r = vlm_nlvr2_count(state.tally);
     if (!st) st = vlm_score_put(out, r.n, vlm_percent((double)r.right, r.n), error, "accuracy");
     if (!st)
         st = vlm_score_put(out, r.sentences, vlm_percent((double)r.consistent, r.sentences), error,
                            "consistency");
-    vlm_predictions_free(&state.answers);
+    vlm_scored_free(&state.answers);
     vlm_nlvr2_destroy(state.tally);
     return st;
 }
@@ -161,7 +161,7 @@ enum { NLI_LABELS = 3, NLI_COLUMNS = 64 };
 static const char *const nli_label[NLI_LABELS] = {"entailment", "neutral", "contradiction"};
 
 typedef struct nli_state {
-    vlm_predictions answers;
+    vlm_scored answers;
     const char *file;   /* "matched", "mismatched", or the file's own name */
     int64_t row;        /* of the file, without those that have no label */
     int64_t n_no_label; /* gold_label "-" */
@@ -194,13 +194,13 @@ static vlmoe_status add_example(nli_state *state, const char *path, const char *
                         "%s: \"%s\" has the label \"%s\", which is none of entailment, neutral, "
                         "contradiction and -",
                         path, id, label);
-    VLM_TRY(vlm_predictions_take(&state->answers, id, path, &at, error));
-    int64_t answer = at < 0 ? -1 : label_of(vlm_prediction_text(&state->answers, at, 0));
+    VLM_TRY(vlm_scored_take(&state->answers, id, path, &at, error));
+    int64_t answer = at < 0 ? -1 : label_of(vlm_scored_text(&state->answers, at, 0));
     if (at >= 0 && answer < 0)
         return vlm_fail(error, VLMOE_E_FORMAT,
                         "%s: \"%s\" is answered by \"%s\", which is none of entailment, neutral "
                         "and contradiction",
-                        state->answers.path, id, vlm_prediction_text(&state->answers, at, 0));
+                        state->answers.path, id, vlm_scored_text(&state->answers, at, 0));
     state->row++;
     VLM_TRY(vlm_top_add_best(state->top, &answer, 1, truth, error));
     VLM_TRY(vlm_named_add(state->files, state->file, answer == truth, error));
@@ -305,19 +305,18 @@ vlmoe_status vlm_score_nli(const vlm_score_options *options, const char *results
                            vlm_score_sheet *out, vlmoe_error *error)
 {
     nli_state state = {.files = vlm_named_create(), .genres = vlm_named_create()};
-    vlmoe_status st =
-        state.files && state.genres
-            ? vlm_predictions_read(results, VLM_PREDICTIONS_FIELDS, &state.answers, error)
-            : vlm_fail(error, VLMOE_E_NOMEM, "no memory for NLI");
+    vlmoe_status st = state.files && state.genres
+                          ? vlm_scored_read(results, VLM_SCORED_FIELDS, &state.answers, error)
+                          : vlm_fail(error, VLMOE_E_NOMEM, "no memory for NLI");
     if (!st) st = vlm_top_create(NLI_LABELS, true, &state.top, error);
     if (!st && state.answers.by_index && options->n_annotations > 1)
         st = vlm_fail(error, VLMOE_E_ARG,
                       "%s goes by row numbers, which fit one file of annotations", results);
     for (int i = 0; i < options->n_annotations && !st; i++)
         st = read_nli(&state, options->annotations[i], error);
-    if (!st) st = vlm_predictions_close(&state.answers, options, out, error);
+    if (!st) st = vlm_scored_close(&state.answers, options, out, error);
     if (!st) st = put_nli(&state, out, error);
-    vlm_predictions_free(&state.answers);
+    vlm_scored_free(&state.answers);
     vlm_named_destroy(state.files);
     vlm_named_destroy(state.genres);
     vlm_top_destroy(state.top);
