@@ -84,7 +84,7 @@ measured() { # measured SCRIPT ARGUMENT...: prints what it prints, and notes wha
     "${VLMOE_PYTHON:-/usr/bin/python3}" "$@" >>"$scratch/measured" 2>"$scratch/complaint" &
     local line
     child=$! # for the trap
-    trap 'kill $child 2>/dev/null; rm -rf "$scratch"' EXIT
+    trap 'kill $child 2>/dev/null || true; rm -rf "$scratch"' EXIT
     trap 'exit 130' INT TERM
     tail -n +1 -f --pid=$child "$scratch/measured" | grep --line-buffered -v '^short: ' || true
     wait $child || fail "$(tail -n 1 "$scratch/complaint")"
