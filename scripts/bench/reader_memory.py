@@ -33,7 +33,8 @@ def annotation(number):
 
 
 def question(number):
-    return f'{{"image_id": {number // 5}, "question": "What is it that number {number} asks for?", "question_id": {number // 5 * 1000 + number % 5}}}'
+    return (f'{{"image_id": {number // 5}, "question": "What is it that number {number} asks for?", '
+            f'"question_id": {number // 5 * 1000 + number % 5}}}')
 
 
 def write(path, name, rows, count):
