@@ -3,7 +3,9 @@
 #   wesnoth/    questions about unit pictures (VQAv2)            pictures/  statements about two drawings (NLVR2)
 #   wordnet/    premises and hypotheses (MNLI)                   fashion/   Fashion-MNIST (idx-ubyte)
 #   emoji.json  drawings and captions (Karpathy's splits; val: drawings of known things that train does not hold)
-# usage: make_tasks.sh [OUT] [--emoji FOLDER] [--build FOLDER]      defaults: data/tasks, data/emoji (made by make_demo.sh), build
+# With a built vlmoe-data also the shards to train from: SET/shards/{train,val or dev}.
+# usage: make_tasks.sh [OUT] [--emoji FOLDER] [--build FOLDER] [--blind]    defaults: data/tasks, data/emoji (made by make_demo.sh), build
+#   --blind  only print what can be guessed of the made sets without looking
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -11,12 +13,14 @@ root=$(cd "$here/../.." && pwd)
 out=$root/data/tasks
 emoji=$root/data/emoji
 build=$root/build
+is_blind=no
 while [ $# -gt 0 ]; do
     case $1 in
     --emoji) emoji=$(realpath "${2:?--emoji needs a folder}"); shift ;;
     --build) build=$(realpath -m "${2:?--build needs a folder}"); shift ;;
+    --blind) is_blind=yes ;;
     -*)
-        sed -n '2,6s/^# //p' "$0" >&2
+        sed -n '2,8s/^# //p' "$0" >&2
         exit 2
         ;;
     *) out=$(realpath -m "$1") ;;
@@ -24,6 +28,16 @@ while [ $# -gt 0 ]; do
     shift
 done
 python=${VLMOE_PYTHON:-/usr/bin/python3}
+wesnoth() { echo "$out/wesnoth/v2_OpenEnded_wesnoth_$1_questions.json" "$out/wesnoth/v2_wesnoth_$1_annotations.json"; }
+blind() { # what can be guessed without looking: results have to beat it
+    "$python" "$here/blind.py" vqa $(wesnoth train) $(wesnoth val)
+    "$python" "$here/blind.py" nlvr2 "$out/pictures/train.json" "$out/pictures/dev.json"
+    "$python" "$here/blind.py" nli "$out/wordnet/train.jsonl" "$out/wordnet/dev.jsonl"
+}
+if [ "$is_blind" = yes ]; then
+    blind
+    exit
+fi
 if [ ! -e "$emoji/val_pairs.jsonl" ]; then
     echo "make_tasks: $emoji has no drawings: run scripts/data/make_demo.sh first" >&2
     exit 1
@@ -39,9 +53,29 @@ packages=$(dirname "$out")/packages
 mkdir -p "$out/fashion"
 cp "$packages"/dataset-fashion-mnist/usr/share/datasets/fashion-mnist/*-ubyte.gz "$out/fashion"
 echo "fashion: $(ls "$out/fashion" | tr '\n' ' ')"
+blind
 
-# What can be guessed without looking: results have to beat it.
-wesnoth() { echo "$out/wesnoth/v2_OpenEnded_wesnoth_$1_questions.json" "$out/wesnoth/v2_wesnoth_$1_annotations.json"; }
-"$python" "$here/blind.py" vqa $(wesnoth train) $(wesnoth val)
-"$python" "$here/blind.py" nlvr2 "$out/pictures/train.json" "$out/pictures/dev.json"
-"$python" "$here/blind.py" nli "$out/wordnet/train.jsonl" "$out/wordnet/dev.jsonl"
+tool=$build/vlmoe-data
+if [ ! -x "$tool" ]; then tool=$build/src/vlmoe-data; fi
+if [ ! -x "$tool" ]; then
+    echo "make_tasks: no vlmoe-data below $build yet: files only; build, then run this again for shards" >&2
+    exit 0
+fi
+pack() { # pack SET/SPLIT FORMAT OPTION...
+    local shards=$out/${1%/*}/shards/${1##*/}
+    rm -rf "$shards"
+    mkdir -p "$(dirname "$shards")"
+    "$tool" pack --out "$shards" --format "${@:2}"
+}
+"$tool" answers --annotations "$out/wesnoth/v2_wesnoth_train_annotations.json" --out "$out/wesnoth/answers.txt"
+for split in train val; do
+    pack wesnoth/$split vqav2 --in "$out/wesnoth/v2_OpenEnded_wesnoth_${split}_questions.json" --images "$out/wesnoth/images" \
+        --annotations "$out/wesnoth/v2_wesnoth_${split}_annotations.json" --labels "$out/wesnoth/answers.txt"
+    pack emoji/$split karpathy --in "$out/emoji.json" --split $split --images "$out"
+done
+for split in train dev; do
+    pack pictures/$split nlvr2 --in "$out/pictures/$split.json" --images "$out/pictures"
+    pack wordnet/$split mnli --in "$out/wordnet/$split.jsonl"
+done
+pack fashion/train idx --in "$out/fashion/train-images-idx3-ubyte.gz" --annotations "$out/fashion/train-labels-idx1-ubyte.gz"
+pack fashion/val idx --in "$out/fashion/t10k-images-idx3-ubyte.gz" --annotations "$out/fashion/t10k-labels-idx1-ubyte.gz"
