@@ -2,7 +2,7 @@
 #include <string.h>
 #include "base_json.h"
 #include "base_rng.h"
-#include "train_dump.h"
+#include "train_dump_parts.h"
 #include "train_params.h"
 
 typedef struct entry {
@@ -79,8 +79,8 @@ static vlmoe_status out_of_memory(vlmoe_trainer *t)
     return vlm_fail(&t->error, VLMOE_E_NOMEM, "out of memory for the step dump");
 }
 
-static vlmoe_status add_host(vlm_dump *dump, vlmoe_trainer *t, char *name, vlm_st_dtype dtype,
-                             int rank, const int64_t *dims, const void *data)
+vlmoe_status vlm_dump_host(vlm_dump *dump, vlmoe_trainer *t, char *name, vlm_st_dtype dtype,
+                           int rank, const int64_t *dims, const void *data)
 {
     void *out = add(dump, name, dtype, rank, dims);
     if (!out) return out_of_memory(t);
@@ -89,8 +89,8 @@ static vlmoe_status add_host(vlm_dump *dump, vlmoe_trainer *t, char *name, vlm_s
     return VLMOE_OK;
 }
 
-static vlmoe_status add_device(vlm_dump *dump, vlmoe_trainer *t, char *name, vlm_st_dtype dtype,
-                               int rank, const int64_t *dims, const void *data)
+vlmoe_status vlm_dump_device(vlm_dump *dump, vlmoe_trainer *t, char *name, vlm_st_dtype dtype,
+                             int rank, const int64_t *dims, const void *data)
 {
     void *out = add(dump, name, dtype, rank, dims);
     if (!out) return out_of_memory(t);
@@ -114,8 +114,8 @@ static vlmoe_status add_tensor(void *arg, const vlm_file_tensor *tensor)
     tensor_job *job = arg;
     const vlm_piece *whole = tensor->pieces;
     char *name = vlm_format("%s/%s", job->prefix, tensor->name);
-    VLM_TRY(add_device(job->dump, job->trainer, name, VLMOE_F32, tensor->rank, tensor->dims,
-                       job->is_grad ? whole->grad : whole->value));
+    VLM_TRY(vlm_dump_device(job->dump, job->trainer, name, VLMOE_F32, tensor->rank, tensor->dims,
+                            job->is_grad ? whole->grad : whole->value));
     float *values = job->dump->entries[job->dump->n - 1].data;
     for (int64_t i = 0; i < tensor->n && job->factor != 1.0f; i++) values[i] *= job->factor;
     return VLMOE_OK;
@@ -123,8 +123,10 @@ static vlmoe_status add_tensor(void *arg, const vlm_file_tensor *tensor)
 
 vlmoe_status vlm_dump_params(vlm_dump *dump, vlmoe_trainer *t, const char *prefix)
 {
+    const bool trained_only =
+        !t->head; /* a task's frozen ones are its model's; else they are a tokeniser's */
     tensor_job job = {dump, t, prefix, false, 1.0f};
-    return vlm_file_tensors_walk(t->ctx, true, add_tensor, &job, &t->error);
+    return vlm_file_tensors_walk(t->ctx, trained_only, add_tensor, &job, &t->error);
 }
 
 vlmoe_status vlm_dump_grads(vlm_dump *dump, vlmoe_trainer *t)
@@ -133,28 +135,28 @@ vlmoe_status vlm_dump_grads(vlm_dump *dump, vlmoe_trainer *t)
     return vlm_file_tensors_walk(t->ctx, true, add_tensor, &job, &t->error);
 }
 
-#define D(...) ((int64_t[]){__VA_ARGS__})
-
 static vlmoe_status dump_inputs(vlm_dump *dump, vlmoe_trainer *t, const vlm_group *g,
                                 const char *base)
 {
     int64_t pictures = g->n_images + g->n_pairs, texts = g->n_pairs + g->n_texts,
             side = g->image_size;
     int32_t counts[3] = {(int32_t)g->n_images, (int32_t)g->n_pairs, (int32_t)g->n_texts};
-    VLM_TRY(add_host(dump, t, vlm_format("%s/counts", base), VLMOE_I32, 1, D(3), counts));
-    VLM_TRY(add_host(dump, t, vlm_format("%s/pixels", base), VLMOE_U8, 4,
-                     D(pictures, side, side, 3), g->pixels));
-    VLM_TRY(add_host(dump, t, vlm_format("%s/patch_mask", base), VLMOE_U8, 2,
-                     D(pictures, g->n_patches), g->patch_mask));
-    VLM_TRY(
-        add_host(dump, t, vlm_format("%s/token", base), VLMOE_I32, 1, D(g->n_tokens), g->token));
-    VLM_TRY(add_host(dump, t, vlm_format("%s/token_target", base), VLMOE_I32, 1, D(g->n_tokens),
-                     g->token_target));
-    VLM_TRY(add_host(dump, t, vlm_format("%s/text_offset", base), VLMOE_I32, 1, D(texts + 1),
-                     g->text_offset));
+    VLM_TRY(vlm_dump_host(dump, t, vlm_format("%s/counts", base), VLMOE_I32, 1, D(3), counts));
+    VLM_TRY(vlm_dump_host(dump, t, vlm_format("%s/pixels", base), VLMOE_U8, 4,
+                          D(pictures, side, side, 3), g->pixels));
+    if (g->patch_mask)
+        VLM_TRY(vlm_dump_host(dump, t, vlm_format("%s/patch_mask", base), VLMOE_U8, 2,
+                              D(pictures, g->n_patches), g->patch_mask));
+    VLM_TRY(vlm_dump_host(dump, t, vlm_format("%s/token", base), VLMOE_I32, 1, D(g->n_tokens),
+                          g->token));
+    if (g->token_target)
+        VLM_TRY(vlm_dump_host(dump, t, vlm_format("%s/token_target", base), VLMOE_I32, 1,
+                              D(g->n_tokens), g->token_target));
+    VLM_TRY(vlm_dump_host(dump, t, vlm_format("%s/text_offset", base), VLMOE_I32, 1, D(texts + 1),
+                          g->text_offset));
     if (!t->tokeniser) return VLMOE_OK;
-    return add_host(dump, t, vlm_format("%s/codes", base), VLMOE_I32, 2, D(pictures, g->n_patches),
-                    t->codes);
+    return vlm_dump_host(dump, t, vlm_format("%s/codes", base), VLMOE_I32, 2,
+                         D(pictures, g->n_patches), t->codes);
 }
 
 /* The noise itself, drawn again from its key in double: noisy - logits would carry a rounding of the logits. */
@@ -174,8 +176,8 @@ static vlmoe_status dump_noise(vlm_dump *dump, vlmoe_trainer *t, vlmoe_tape *tap
 static vlmoe_status dump_served(vlm_dump *dump, vlmoe_trainer *t, const vlm_routing *r,
                                 const char *base)
 {
-    VLM_TRY(
-        add_device(dump, t, vlm_format("%s/slot", base), VLMOE_I32, 2, D(r->T, r->K), r->d_slot));
+    VLM_TRY(vlm_dump_device(dump, t, vlm_format("%s/slot", base), VLMOE_I32, 2, D(r->T, r->K),
+                            r->d_slot));
     const int32_t *slot = dump->entries[dump->n - 1].data;
     uint8_t *served = add(dump, vlm_format("%s/served", base), VLMOE_U8, 2, D(r->T, r->K));
     if (!served) return out_of_memory(t);
@@ -192,21 +194,21 @@ static vlmoe_status dump_routing(vlm_dump *dump, vlmoe_trainer *t, vlmoe_tape *t
     if (!base) return out_of_memory(t);
     vlmoe_status st = dump_noise(dump, t, tape, routing, base);
     if (!st)
-        st = add_device(dump, t, vlm_format("%s/gates", base), VLMOE_F32, 2, D(r->T, r->E),
-                        r->d_clean);
+        st = vlm_dump_device(dump, t, vlm_format("%s/gates", base), VLMOE_F32, 2, D(r->T, r->E),
+                             r->d_clean);
     if (!st)
-        st = add_device(dump, t, vlm_format("%s/expert", base), VLMOE_I32, 2, D(r->T, r->K),
-                        r->d_expert);
+        st = vlm_dump_device(dump, t, vlm_format("%s/expert", base), VLMOE_I32, 2, D(r->T, r->K),
+                             r->d_expert);
     if (!st) st = dump_served(dump, t, r, base);
     if (!st)
-        st = add_device(dump, t, vlm_format("%s/weight", base), VLMOE_F32, 2, D(r->T, r->K),
-                        r->d_weight);
+        st = vlm_dump_device(dump, t, vlm_format("%s/weight", base), VLMOE_F32, 2, D(r->T, r->K),
+                             r->d_weight);
     if (!st)
-        st = add_device(dump, t, vlm_format("%s/set_offset", base), VLMOE_I32, 1, D(r->n_sets + 1),
-                        r->d_set_offset);
+        st = vlm_dump_device(dump, t, vlm_format("%s/set_offset", base), VLMOE_I32, 1,
+                             D(r->n_sets + 1), r->d_set_offset);
     if (!st && r->d_losses)
-        st = add_device(dump, t, vlm_format("%s/losses", base), VLMOE_F32, 2,
-                        D(r->n_sets, VLMK_N_LOSSES), r->d_losses);
+        st = vlm_dump_device(dump, t, vlm_format("%s/losses", base), VLMOE_F32, 2,
+                             D(r->n_sets, VLMK_N_LOSSES), r->d_losses);
     vlm_free(base);
     return st;
 }
@@ -216,30 +218,43 @@ static vlmoe_status dump_results(vlm_dump *dump, vlmoe_trainer *t, vlmoe_tape *t
 {
     vlm_part_metrics metrics = {0};
     double losses[VLM_N_PARTS + 1];
-    VLM_TRY(add_device(dump, t, vlm_format("%s/hidden", base), VLMOE_F32, 2,
-                       D(m->model.rows.n_rows, t->config->model.width), m->model.hidden->data));
+    VLM_TRY(vlm_dump_device(dump, t, vlm_format("%s/hidden", base), VLMOE_F32, 2,
+                            D(m->model.rows.n_rows, t->config->model.width),
+                            m->model.hidden->data));
     VLM_TRY(vlm_masked_metrics(tape, m, &metrics));
     memcpy(losses, metrics.loss, sizeof metrics.loss);
     VLM_TRY(vlmoe_tape_loss(tape, &losses[VLM_N_PARTS]));
-    VLM_TRY(
-        add_host(dump, t, vlm_format("%s/losses", base), VLMOE_F64, 1, D(VLM_N_PARTS + 1), losses));
-    VLM_TRY(add_host(dump, t, vlm_format("%s/correct", base), VLMOE_F64, 1, D(VLM_N_PARTS),
-                     metrics.correct));
-    if (!m->model.drop_path) return VLMOE_OK;
-    return add_host(dump, t, vlm_format("%s/drop_path", base), VLMOE_F32, 2,
-                    D(2 * t->config->model.layers, m->model.rows.n_rows), m->model.drop_path);
+    VLM_TRY(vlm_dump_host(dump, t, vlm_format("%s/losses", base), VLMOE_F64, 1, D(VLM_N_PARTS + 1),
+                          losses));
+    VLM_TRY(vlm_dump_host(dump, t, vlm_format("%s/correct", base), VLMOE_F64, 1, D(VLM_N_PARTS),
+                          metrics.correct));
+    return VLMOE_OK;
+}
+
+vlmoe_status vlm_dump_encoding(vlm_dump *dump, vlmoe_trainer *t, vlmoe_tape *tape,
+                               const vlm_mome_output *model, const char *base)
+{
+    for (int i = 0; i < model->n_routings; i++)
+        VLM_TRY(dump_routing(dump, t, tape, &model->routings[i], base));
+    if (!model->drop_path) return VLMOE_OK;
+    return vlm_dump_host(dump, t, vlm_format("%s/drop_path", base), VLMOE_F32, 2,
+                         D(2 * t->config->model.layers, model->rows.n_rows), model->drop_path);
 }
 
 vlmoe_status vlm_dump_group(vlm_dump *dump, vlmoe_trainer *t, vlmoe_tape *tape,
                             const vlm_group *group, const vlm_recording *recording)
 {
-    const vlm_masked *masked = &recording->masked;
+    const vlm_mome_output *model = recording->model;
     char *base = vlm_format("group.%lld", (long long)group->index);
     if (!base) return out_of_memory(t);
     vlmoe_status st = dump_inputs(dump, t, group, base);
-    for (int i = 0; i < masked->model.n_routings && !st; i++)
-        st = dump_routing(dump, t, tape, &masked->model.routings[i], base);
-    if (!st && t->model) st = dump_results(dump, t, tape, masked, base);
+    if (!st && model) st = vlm_dump_encoding(dump, t, tape, model, base);
+    if (!st && model == &recording->masked.model)
+        st = dump_results(dump, t, tape, &recording->masked, base);
+    if (!st && model == &recording->task.model)
+        st = vlm_dump_task(dump, t, tape, group, &recording->task, base);
+    if (!st && model == &recording->retrieval.apart_model)
+        st = vlm_dump_retrieval(dump, t, tape, &recording->retrieval, base);
     vlm_free(base);
     return st;
 }
