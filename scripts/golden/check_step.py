@@ -186,6 +186,18 @@ def report(judge, dump, n_rows):
         print(note)
 
 
+def conclude(judge, dump, n_rows):
+    """Prints what was found; returns the exit code."""
+    report(judge, dump, n_rows)
+    for text in judge.failures[:20]:
+        print(f"  {text}")
+    if judge.failures:
+        print(f"FALLS SHORT: {len(judge.failures)} checks failed, the first: {judge.failures[0]}")
+    else:
+        print("HOLDS")
+    return 1 if judge.failures else 0
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dump")
@@ -193,14 +205,7 @@ def main():
     args = parser.parse_args()
     dump = Dump(args.dump)
     judge = check(dump)
-    report(judge, dump, None if args.all else 10)
-    for text in judge.failures[:20]:
-        print(f"  {text}")
-    if judge.failures:
-        print(f"FALLS SHORT: {len(judge.failures)} checks failed, the first: {judge.failures[0]}")
-    else:
-        print("HOLDS")
-    sys.exit(1 if judge.failures else 0)
+    sys.exit(conclude(judge, dump, None if args.all else 10))
 
 
 if __name__ == "__main__":

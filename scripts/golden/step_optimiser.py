@@ -11,8 +11,9 @@ U32 = 2.0 ** -24
 OF_PARAMETER, OF_UPDATE = 3, 16
 
 
-def check(judge, dump):
-    """After the first step, when moments were zero: p (1 - lr decay) - lr g / (|g| + eps), g clipped."""
+def check(judge, dump, rate=lambda name: 1.0):
+    """After the first step, when moments were zero: p (1 - lr decay) - lr g / (|g| + eps), g clipped, lr times the parameter's rate.
+    What has no gradient is frozen: it keeps its bits."""
     optim, metadata = dump.config.optim, dump.metadata
     step = int(float(metadata["step"]))
     lr = vt.learning_rate(optim, dump.config.run.steps, step)
@@ -26,7 +27,13 @@ def check(judge, dump):
         judge.notes.append(f"update not checked: step {step} started from moments that the dump does not hold")
         return
     factor, worst = vt.clip_factor(optim, norm), (0.0, "")
+    scheduled = lr
     for name, p in params.items():
+        if name not in grads:
+            if not np.array_equal(p, after[name]):
+                judge.fail(f"after/{name} has changed, and the parameter is frozen")
+            continue
+        lr = scheduled * rate(name)
         p, g = p.astype(np.float64), factor * grads[name].astype(np.float64)
         decay = lr * optim.weight_decay if vt.decays(name) else 0.0
         update = lr * g / (np.abs(g) + optim.eps)
@@ -38,4 +45,4 @@ def check(judge, dump):
             at = int((np.abs(after[name] - expected) / limit).argmax())
             judge.fail(f"after/{name}: element {at} is {after[name].reshape(-1)[at]!r}, AdamW gives {expected.reshape(-1)[at]!r} "
                        f"(clip factor {factor:.6g}, decay {'on' if decay else 'off'}); {share:.3g} times what rounding explains")
-    judge.notes.append(f"AdamW: worst parameter {worst[1]} at {worst[0]:.2f} of its limit; clip factor {factor:.6g}, lr {lr:.6g}")
+    judge.notes.append(f"AdamW: worst parameter {worst[1]} at {worst[0]:.2f} of its limit; clip factor {factor:.6g}, lr {scheduled:.6g}")

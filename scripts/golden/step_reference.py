@@ -10,14 +10,15 @@ import vlmoe_torch as vt
 
 class Dump:
     """tensors and metadata of a step dump, and its groups as vt.Group."""
+    tasks = ("pretrain",)
 
     def __init__(self, path):
         self.tensors, self.metadata = tensor_file.read(path)
         if self.metadata.get("format") != "vlmoe-step-1":
             raise ValueError(f"{path}: format is {self.metadata.get('format')!r}, expected 'vlmoe-step-1'")
         self.config = run_config.parse(self.metadata["config"], path)
-        if self.config.run.task != "pretrain":
-            raise ValueError(f"{path}: a dump of task {self.config.run.task}; only pretrain is known here")
+        if self.config.run.task not in self.tasks:
+            raise ValueError(f"{path}: a dump of task {self.config.run.task}; known here: {', '.join(self.tasks)}")
         self.groups = [self.group(i) for i in range(self.config.run.groups)]
 
     def named(self, prefix):
@@ -31,8 +32,11 @@ class Dump:
         base = f"group.{i}/"
         images, pairs, texts = self.tensors[base + "counts"].tolist()
         has = self.tensors.__contains__
-        return vt.Group(images, pairs, texts, self.torch(base + "pixels"), self.torch(base + "patch_mask", torch.bool),
-                        self.torch(base + "token", torch.long), self.torch(base + "token_target", torch.long),
+        token = self.torch(base + "token", torch.long)
+        mask = (self.torch(base + "patch_mask", torch.bool) if has(base + "patch_mask")
+                else torch.zeros(images + pairs, self.config.model.patches, dtype=torch.bool))
+        target = self.torch(base + "token_target", torch.long) if has(base + "token_target") else torch.full_like(token, -1)
+        return vt.Group(images, pairs, texts, self.torch(base + "pixels"), mask, token, target,
                         self.tensors[base + "text_offset"].tolist(),
                         self.torch(base + "codes", torch.long) if has(base + "codes") else None,
                         self.torch(base + "drop_path") if has(base + "drop_path") else None)

@@ -31,10 +31,12 @@ class Labels:
 class TaskModel(vt.Model):
     """task_loss(group, labels): (loss, results by name), the balance losses of the group's routings among the loss."""
 
-    def task_loss(self, group, labels, routes=None, routes_together=None):
-        task = self.config.run.task
-        if task == "retrieval":
-            return self.retrieval_loss(group, labels, routes, routes_together)
+    apart_routing = None  # of retrieval's first encoding, when there is a second
+
+    def task_loss(self, group, labels, routes=None, together=None):
+        """together: of retrieval's second encoding, (its group, its routes); None = made here, with routes of its own."""
+        if self.config.run.task == "retrieval":
+            return self.retrieval_loss(group, labels, routes, together)
         logits = self.task_logits(group, self.encode(group, routes))
         loss, rows = self.label_loss(logits, labels)
         return loss + self.balance(), {"logits": logits, "row_loss": rows, "loss": loss}
@@ -97,7 +99,10 @@ class TaskModel(vt.Model):
 
     def contrastive(self, features, concept):
         """Losses of rows [2, n]: image to text, text to image; and both similarities."""
-        image, text = features
+        with torch.autocast("cpu", enabled=False):  # features are compared in full precision
+            return self.contrastive_rows(*features, concept)
+
+    def contrastive_rows(self, image, text, concept):
         positive = (concept[:, None] == concept[None, :]).to(self.dtype)
         target = positive / positive.sum(1, keepdim=True)
         similarity = [torch.exp(self.p["head.retrieval.log_scale"]) * a @ b.T for a, b in ((image, text), (text, image))]
@@ -116,24 +121,37 @@ class TaskModel(vt.Model):
         pairs = vt.Group(0, 3 * n, 0, group.pixels[pick_image], group.patch_mask[pick_image], token, torch.full_like(token, -1), offset)
         return pairs, right
 
-    def retrieval_loss(self, group, labels, routes, routes_together):
+    def retrieval_loss(self, group, labels, routes, together):
         task = self.config.task
         features = self.features(group, self.encode(group, routes))
         total, results = self.balance(), {"image": features[0], "text": features[1]}
-        if task.contrastive_weight > 0:
+        if task.contrastive_weight > 0 and not spans_step(self.config):
             rows, similarity = self.contrastive(features, labels.concept)
             results.update(contrastive=rows.mean(), similarity=similarity[0])
             total = total + task.contrastive_weight * rows.mean()
         if task.matching_weight > 0:
             pairs, right = self.together(group, labels)
-            logits = self.task_logits(pairs, self.encode(pairs, routes_together))
+            pairs, routes = together or (pairs, None)
+            self.apart_routing = self.routing
+            logits = self.task_logits(pairs, self.encode(pairs, routes))
             total = total + self.balance()
             counted = torch.tensor([r is not None for r in right])
             rows = F.cross_entropy(logits, torch.tensor([int(bool(r)) for r in right]), reduction="none")
             matching = rows[counted].mean()
-            results.update(matching=matching, match_logits=logits)
+            results.update(matching=matching, logits=logits)
             total = total + task.matching_weight * matching
         return total, results
+
+
+def spans_step(config):
+    return config.run.task == "retrieval" and config.task.negatives == "step" and config.task.contrastive_weight > 0
+
+
+def rate(config, name):
+    """Of a parameter's learning rate over optim.lr: blocks decay from the last to the first, heads have a factor of their own."""
+    last = config.model.layers + 1
+    at = int(name.split(".")[1]) + 1 if name.startswith("blocks.") else last if name.startswith(("head.", "norm.")) else 0
+    return config.task.layer_decay ** (last - at) * (config.task.head_lr if name.startswith("head.") else 1.0)
 
 
 def head_shapes(config, classes):

@@ -292,7 +292,7 @@ TEST(retrieval_agrees_with_pytorch)
     check_values(file, "contrastive", &metrics.contrastive, 1);
     check_values(file, "similarity", out.similarity[VLM_SIDE_IMAGE]->data, 16);
     check_values(file, "matching", &metrics.matching, 1);
-    check_values(file, "match_logits", out.match_logits->data, 24);
+    check_values(file, "logits", out.match_logits->data, 24);
     vlm_retrieval_release(r.tape, &out);
     CHECK_STATUS_E(vlmoe_tape_backward(r.tape, 1.0), VLMOE_OK, &r.ctx->error);
     check_grads(file, r.ctx);
