@@ -40,6 +40,10 @@ void vlm_cli_words_json(const vlm_cli_words *words, struct vlm_text *out);
 vlmoe_status vlm_cli_words_examples(vlm_cli_evaluation *evaluation, const vlm_cli_words *words,
                                     struct vlm_text *out);
 
+/* Predictions of a task on labels in the forms of metric_result.h, of classify the five likeliest
+ * classes. The text of a failure is the trainer's. Errors: ARG (another task), FORMAT (a sample without a name), NOMEM. */
+vlmoe_status vlm_cli_results(vlm_cli_evaluation *evaluation, struct vlm_text *out);
+
 void vlm_cli_eval_print(const vlm_cli_evaluation *evaluation);
 void vlm_cli_eval_json(const vlm_cli_evaluation *evaluation, struct vlm_text *out);
 /* A table of the sparse layers of a tally; nothing when there are none. */
@@ -49,6 +53,7 @@ void vlm_cli_routing_print(const vlm_tally *tally);
 void vlm_cli_json_number(struct vlm_text *out, const char *key, double value);
 
 /* The sub-commands; argv[0] is "vlmoe-eval embed" and so on. */
+int vlm_cli_eval_predict(int argc, char **argv); /* likewise: "vlmoe-eval predict" */
 int vlm_cli_eval_embed(int argc, char **argv);
 int vlm_cli_eval_score(int argc, char **argv);
 

@@ -17,15 +17,21 @@ static const char usage[] =
     "       vlmoe-eval embed --checkpoint DIR ...       features; see vlmoe-eval embed --help\n"
     "       vlmoe-eval score --task TASK --results FILE ...   judge a file of predictions; see\n"
     "                                                   vlmoe-eval score --help\n"
+    "       vlmoe-eval predict --checkpoint DIR ...     answers about files of yours; see\n"
+    "                                                   vlmoe-eval predict --help\n"
     "\n"
-    "Judge a checkpoint on held-out data: losses and accuracies beside the best constant answer,\n"
-    "routing of every sparse layer, and words of pairs predicted with the right picture, with\n"
-    "another one and with none.\n"
+    "Judge a checkpoint on held-out data. Of a task: its scores. Of pretraining: losses and\n"
+    "accuracies beside the best constant answer, routing of every sparse layer, and words of "
+    "pairs\n"
+    "predicted with the right picture, with another one and with none.\n"
     "\n"
     "  --config FILE      whose run (run.out) and held-out data (data.val_*)\n"
     "  --checkpoint DIR   a checkpoint, or a run's folder for its newest; without --config the\n"
     "                     held-out data are those of its run\n"
-    "  --best             the best checkpoint by held-out loss instead of the newest\n"
+    "  --best             the best checkpoint, by held-out loss or a task's metric, not the "
+    "newest\n"
+    "  --results FILE     of a task: its predictions in the field's form, for a server or\n"
+    "                     vlmoe-eval score\n"
     "  --words R[,R..]    shares of the words of pairs to hide [1.0,0.5]; 0 = leave this out\n"
     "  --limit N          held-out samples of each stream [all]\n"
     "  --json FILE        every figure and setting as one JSON object\n"
@@ -40,7 +46,7 @@ typedef struct options {
     int n_rates;
     double rate[VLM_CLI_MAX_RATES];
     bool has_rates; /* given, not the standard ones */
-    const char *json, *examples;
+    const char *json, *examples, *results;
 } options;
 
 /* ---- work ---- */
@@ -96,6 +102,11 @@ static vlmoe_status write_files(vlm_cli_evaluation *e, const options *o)
         vlm_cli_eval_json(e, &json);
         VLM_TRY(write_text(o->json, &json, error));
     }
+    if (o->results) {
+        vlm_text results = {0};
+        VLM_TRY(vlm_cli_results(e, &results));
+        VLM_TRY(write_text(o->results, &results, error));
+    }
     if (!o->examples) return VLMOE_OK;
     for (int i = 0; i < e->n_words && !st; i++)
         st = vlm_cli_words_examples(e, &e->words[i], &examples);
@@ -142,7 +153,16 @@ static bool read_rates(const char *text, options *o)
     return is_good;
 }
 
-enum { OPT_CONFIG = 256, OPT_CHECKPOINT, OPT_BEST, OPT_WORDS, OPT_LIMIT, OPT_JSON, OPT_EXAMPLES };
+enum {
+    OPT_CONFIG = 256,
+    OPT_CHECKPOINT,
+    OPT_BEST,
+    OPT_WORDS,
+    OPT_LIMIT,
+    OPT_JSON,
+    OPT_EXAMPLES,
+    OPT_RESULTS
+};
 static const struct option long_options[] = {
     {"config", required_argument, NULL, OPT_CONFIG},
     {"checkpoint", required_argument, NULL, OPT_CHECKPOINT},
@@ -151,6 +171,7 @@ static const struct option long_options[] = {
     {"limit", required_argument, NULL, OPT_LIMIT},
     {"json", required_argument, NULL, OPT_JSON},
     {"examples", required_argument, NULL, OPT_EXAMPLES},
+    {"results", required_argument, NULL, OPT_RESULTS},
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, 'V'},
     {NULL, 0, NULL, 0}};
@@ -173,6 +194,9 @@ static int read_option(int code, options *o)
         return -1;
     case OPT_EXAMPLES:
         o->examples = optarg;
+        return -1;
+    case OPT_RESULTS:
+        o->results = optarg;
         return -1;
     case OPT_WORDS:
         return read_rates(optarg, o) ? -1 : CLI_USAGE;
@@ -198,6 +222,11 @@ int main(int argc, char **argv)
         static char name[] = "vlmoe-eval embed";
         argv[1] = name;
         return vlm_cli_finish(name, vlm_cli_eval_embed(argc - 1, argv + 1));
+    }
+    if (argc > 1 && !strcmp(argv[1], "predict")) {
+        static char name[] = "vlmoe-eval predict";
+        argv[1] = name;
+        return vlm_cli_finish(name, vlm_cli_eval_predict(argc - 1, argv + 1));
     }
     if (argc > 1 && !strcmp(argv[1], "score")) {
         static char name[] = "vlmoe-eval score";

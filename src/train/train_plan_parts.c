@@ -82,6 +82,7 @@ vlmoe_status vlm_plan_parts_make(vlmoe_context *ctx, const vlmoe_config *config,
                                  vlm_plan_parts *out, vlmoe_error *error)
 {
     *out = (vlm_plan_parts){0};
+    VLM_TRY(vlm_task_check(config, error));
     VLM_TRY(largest_group(config, &out->group, error));
     int64_t pictures = out->group.n_images + out->group.n_pairs, classes = 0;
     out->models.codes =

@@ -25,6 +25,16 @@ const vlm_task_info *vlm_task_of(const vlmoe_config *config)
     return &tasks[0]; /* the config's choices are these names */
 }
 
+vlmoe_status vlm_task_check(const vlmoe_config *c, vlmoe_error *error)
+{
+    if (c->objective.contrastive_weight > 0.0)
+        return vlm_fail(error, VLMOE_E_UNSUPPORTED,
+                        "objective.contrastive_weight is %g: pretraining cannot learn from it yet, "
+                        "set it to 0 (run.task retrieval has a contrastive loss)",
+                        c->objective.contrastive_weight);
+    return VLMOE_OK;
+}
+
 int64_t vlm_words_without_model(const vlmoe_config *c)
 {
     const vlm_group_counts group = vlm_config_group(c);

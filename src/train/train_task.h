@@ -29,6 +29,9 @@ const vlm_task_info *vlm_task_of(const vlmoe_config *config);
 /* model.words, or what a model has that meets none. */
 int64_t vlm_words_without_model(const vlmoe_config *config);
 
+/* Errors: UNSUPPORTED for what a config may ask and training cannot do. */
+vlmoe_status vlm_task_check(const vlmoe_config *config, vlmoe_error *error);
+
 /* Examples of a group of a tuned task: what it judges. */
 int64_t vlm_task_examples(const vlmoe_config *config);
 /* Classes of its labels: from labels.txt of its first set, or where that is not there the field's number (VQA 3129, ImageNet 1000, two and

@@ -220,6 +220,7 @@ static vlmoe_status read_config(vlmoe_trainer *t, const vlmoe_config *config)
     vlm_text facts = {0};
     VLM_TRY(copy_config(config, &t->config, &t->error));
     t->task = vlm_task_of(t->config);
+    VLM_TRY(vlm_task_check(t->config, &t->error));
     if (!t->seat) return VLMOE_OK;
     vlm_facts_put_config(&facts, t->config);
     vlmoe_status st = vlm_facts_compare(t->seat, "config of ranks", &facts, &t->error);

@@ -41,6 +41,56 @@ for task in $tasks; do
     said "scores"
 done
 
+# predictions as files for servers
+for task in vqa nlvr2 nli classify; do
+    expect 0 "$BIN/vlmoe-eval" --checkpoint "$task" --results "$task.results"
+done
+python3 - <<'PYTHON' || fail "files of results"
+import json
+rows = json.load(open("vqa.results"))
+assert len(rows) == 8 and all(set(r) == {"question_id", "answer"} and r["question_id"] >= 1000 for r in rows), rows
+assert [l.split(",")[1] in ("True", "False") for l in open("nlvr2.results").read().split()] == [True] * 8
+assert open("nli.results").read().count(",") == 9  # with its heading
+assert len(json.loads(open("classify.results").readline())["labels"]) == 5
+PYTHON
+expect 2 "$BIN/vlmoe-eval" --checkpoint retrieval --results no.results
+complained "this is task retrieval"
+
+# questions about files
+art="$work/art"
+predict() { "$BIN/vlmoe-eval" predict --checkpoint "$@"; }
+expect 0 predict vqa --image "$art/red_circle.png" --question "which colour has the circle" --json answer.json
+said " %  "
+python3 -c 'import json; a = json.load(open("answer.json"))["answers"]; assert len(a) == 5 and a[0]["share"] >= a[4]["share"]' || fail "answers as JSON"
+expect 0 predict nlvr2 --image "$art/red_circle.png" --image "$art/red_cross.png" --text "both are red"
+said "True"
+expect 0 predict nli --text "the circle is red" --text "the circle is blue"
+said "neutral"
+expect 0 predict classify --image "$art/red_circle.png" --top 2
+[ "$(wc -l <"$work/.out")" -eq 2 ] || fail "not two classes"
+printf 'a red circle\nthe cross is blue\n\nby the sea\n' >captions.txt
+expect 0 predict retrieval --image "$art/red_circle.png" --captions captions.txt
+said "match"
+[ "$(wc -l <"$work/.out")" -eq 3 ] || fail "not three captions"
+mkdir folder
+cp "$art/red_circle.png" "$art/blue_cross.png" folder
+expect 0 predict retrieval --text "a red circle" --images folder
+[ "$(wc -l <"$work/.out")" -eq 2 ] || fail "not two pictures"
+cp "$art/bad_truncated.png" folder
+expect 0 predict retrieval --text "a red circle" --images folder
+complained "left out"
+rm folder/red_circle.png folder/blue_cross.png
+expect 3 predict retrieval --text "a red circle" --images folder
+complained "no picture to rank"
+expect 2 predict vqa --image "$art/red_circle.png"
+complained "one --image and one --question"
+expect 2 predict vqa --image "$art/red_circle.png" --question "  "
+complained "empty"
+expect 4 predict vqa --image "$art/none.png" --question "which colour"
+expect 3 predict classify --image "$art/bad_foreign.png"
+expect 2 predict run --image "$art/red_circle.png"
+complained "answers nothing"
+
 # a loss over all groups of the step, in two passes
 expect 0 train retrieval task.negatives=step "run.out=$work/wide"
 expect 0 train retrieval task.negatives=step "run.out=$work/wide-ranks" run.ranks=2

@@ -1,0 +1,69 @@
+/* Predictions of held-out or test samples as the files that the field's servers and scripts take (metric_result.h). */
+#include <stdio.h>
+#include <string.h>
+#include "base_json.h"
+#include "cli_eval.h"
+#include "metric_result.h"
+
+static vlm_result_form form_of(const vlmoe_trainer *t)
+{
+    switch (t->task->kind) {
+    case VLM_TASK_VQA:
+        return VLM_RESULT_VQA;
+    case VLM_TASK_NLVR2:
+        return VLM_RESULT_NLVR2;
+    case VLM_TASK_NLI:
+        return VLM_RESULT_NLI;
+    default:
+        return VLM_RESULT_CLASSIFY;
+    }
+}
+
+/* What a sample is called: "identifier" in nlvr2, else "id", kept as it was given. NULL: it has none. */
+static const char *id_of(const vlmoe_trainer *t, const vlm_value *json, bool *is_number,
+                         char number[32])
+{
+    const vlm_value *id = NULL;
+    int64_t value = 0;
+    if (t->task->kind == VLM_TASK_NLVR2) id = vlm_json_get(json, "identifier");
+    if (!id) id = vlm_json_get(json, "id");
+    *is_number = id && vlm_json_int(id, &value);
+    if (!*is_number) return vlm_json_text(id);
+    snprintf(number, 32, "%lld", (long long)value);
+    return number;
+}
+
+static vlmoe_status put_sample(vlmoe_trainer *t, const vlm_prediction *p, vlm_text *out)
+{
+    vlm_sample_view view = {0};
+    vlm_json *doc = NULL;
+    char number[32];
+    const char *answer[VLM_TOP];
+    vlm_result_row row = {.answer = answer, .n = p->n};
+    VLM_TRY(vlm_source_sample(t->val, t->task->stream, p->sample, NULL, &view, &t->error));
+    if (view.json)
+        VLM_TRY(vlm_json_parse(view.json, view.json_bytes, view.key, false, &doc, &t->error));
+    row.id = id_of(t, doc ? vlm_json_root(doc) : NULL, &row.is_number, number);
+    for (int i = 0; i < p->n; i++) answer[i] = t->classes->name[p->label[i]];
+    if (row.id) vlm_result_put(form_of(t), &row, out);
+    vlm_json_free(doc);
+    return row.id ? VLMOE_OK
+                  : vlm_fail(&t->error, VLMOE_E_FORMAT,
+                             "--results: sample %s has no \"%s\" in its json, so its answer has no "
+                             "name",
+                             view.key, t->task->kind == VLM_TASK_NLVR2 ? "identifier" : "id");
+}
+
+vlmoe_status vlm_cli_results(vlm_cli_evaluation *e, vlm_text *out)
+{
+    vlmoe_trainer *t = e->model.trainer;
+    if (!t->classes)
+        return vlm_fail(&t->error, VLMOE_E_ARG,
+                        "--results is for vqa, nlvr2, classify and nli, this is task %s",
+                        t->task->name);
+    vlm_result_begin(form_of(t), out);
+    for (int64_t i = 0; i < e->tally.n_predictions; i++)
+        VLM_TRY(put_sample(t, &e->tally.predictions[i], out));
+    vlm_result_end(form_of(t), out);
+    return out->failed ? vlm_fail(&t->error, VLMOE_E_NOMEM, "out of memory for results") : VLMOE_OK;
+}

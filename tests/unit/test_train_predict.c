@@ -1,0 +1,53 @@
+/* From logits to the likeliest classes, and from scores to the best candidates. */
+#include <math.h>
+#include "harness.h"
+#include "train_predict.h"
+#include "train_retrieve.h"
+
+TEST(the_likeliest_classes_come_first_and_equal_ones_in_their_order)
+{
+    const double logits[] = {0.0, 2.0, -1.0, 2.0, 1.0, 0.5, 2.0};
+    vlm_prediction p = {.sample = 9};
+    vlm_prediction_make(logits, VLM_COUNT(logits), false, &p);
+    const int32_t want[VLM_TOP] = {1, 3, 6, 4, 5};
+    CHECK_INT(p.n, VLM_TOP);
+    CHECK_INT(p.sample, 9);
+    double sum = 0.0;
+    for (int i = 0; i < VLM_COUNT(logits); i++) sum += exp(logits[i]);
+    for (int i = 0; i < VLM_TOP; i++) {
+        CHECK_INT(p.label[i], want[i]);
+        CHECK_CLOSE(p.share[i], exp(logits[want[i]]) / sum, 0x1p-24);
+    }
+}
+
+TEST(answers_of_vqa_have_a_share_each_for_itself)
+{
+    const double logits[] = {0.0, 800.0, -800.0};
+    vlm_prediction p = {0};
+    vlm_prediction_make(logits, VLM_COUNT(logits), true, &p);
+    CHECK_INT(p.n, 3);
+    CHECK_INT(p.label[0], 1);
+    CHECK_CLOSE(p.share[0], 1.0, 0.0);
+    CHECK_CLOSE(p.share[1], 0.5, 0.0);
+    CHECK_CLOSE(p.share[2], 0.0, 0.0);
+}
+
+TEST(large_logits_stay_finite)
+{
+    const double logits[] = {1e6, 1e6};
+    vlm_prediction p = {0};
+    vlm_prediction_make(logits, VLM_COUNT(logits), false, &p);
+    CHECK_INT(p.label[0], 0);
+    CHECK_CLOSE(p.share[0], 0.5, 0.0);
+}
+
+TEST(the_best_candidates_are_in_order_and_ties_go_to_the_first)
+{
+    const float score[] = {0.5f, 2.0f, 0.5f, 3.0f, 2.0f, -1.0f};
+    int64_t best[6];
+    CHECK_INT(vlm_best_of(score, 6, 4, best), 4);
+    const int64_t want[] = {3, 1, 4, 0};
+    for (int i = 0; i < 4; i++) CHECK_INT(best[i], want[i]);
+    CHECK_INT(vlm_best_of(score, 2, 4, best), 2);
+    CHECK_INT(best[0], 1);
+}
