@@ -349,6 +349,16 @@ TEST(pretraining_with_a_contrastive_part_has_concepts_of_its_pairs)
     vlm_source_close(source);
 }
 
+TEST(pretraining_reads_pictures_by_number_too)
+{
+    prepare();
+    vlm_source *source = open_task("pretrain", "pairs", "vqa2", VLM_SOURCE_EVAL, NULL);
+    const vlm_group *group = next(source);
+    CHECK(group->n_pairs == 3 && group->n_examples == 0);
+    for (int64_t i = 0; i < 3; i++) check_picture(group, group->n_images + i, 40 + i);
+    vlm_source_close(source);
+}
+
 /* Examples, pictures and texts of a group of three, and tokens it has room for. */
 TEST(shape_of_a_group_follows_its_task)
 {
