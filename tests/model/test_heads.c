@@ -1,28 +1,13 @@
 /* Heads and objectives of tasks against PyTorch in float64: scripts/golden/make_tasks.py wrote tests/golden/tasks.txt, from parameters
  * and samples by the formulas that stand here too. And what tasks do with labels, negatives, two passes, devices. */
+#include "test_heads.h"
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "context.h"
-#include "harness.h"
-#include "objective_retrieval.h"
-#include "objective_task.h"
-#include "test_model.h"
 
-enum { CLASSES = 5, EMBED = 6, LINE = 4096 };
+enum { LINE = 4096 };
 /* Sums of some thousand f64 products in two orders. */
 static const double BOUND = 1e-10;
-
-/* A model with a head, parameters by formula or initialised, and a recording. */
-typedef struct rig {
-    vlmoe_config *config;
-    vlmoe_context *ctx;
-    vlm_mome *model;
-    vlm_head *head;
-    vlm_task_parts parts;
-    vlmoe_tape *tape;
-} rig;
 
 static uint32_t seed_of(const char *name)
 {
@@ -32,7 +17,7 @@ static uint32_t seed_of(const char *name)
 }
 
 /* centre + 0.3 sin(seed mod 1000 + 1.7 i), 1 the centre of gains of norms. */
-static void fill_params(vlmoe_context *ctx)
+void fill_params(vlmoe_context *ctx)
 {
     for (int64_t k = 0; k < ctx->n_params; k++) {
         vlm_param *param = ctx->params[k];
@@ -49,7 +34,7 @@ static void fill_params(vlmoe_context *ctx)
     }
 }
 
-static rig rig_make(vlmoe_context *ctx, vlm_head_kind kind, const char *more)
+rig rig_make(vlmoe_context *ctx, vlm_head_kind kind, const char *more)
 {
     char text[400];
     snprintf(text, sizeof text,
@@ -66,13 +51,13 @@ static rig rig_make(vlmoe_context *ctx, vlm_head_kind kind, const char *more)
     return r;
 }
 
-static void rig_begin(rig *r, vlmoe_mode mode, int64_t step, int64_t group)
+void rig_begin(rig *r, vlmoe_mode mode, int64_t step, int64_t group)
 {
     CHECK_STATUS_E(vlmoe_tape_begin(r->ctx, mode, &r->tape), VLMOE_OK, &r->ctx->error);
     vlm_tape_place(r->tape, step, group);
 }
 
-static void rig_free(rig *r)
+void rig_free(rig *r)
 {
     vlm_head_destroy(r->head);
     vlm_mome_destroy(r->model);
@@ -82,14 +67,7 @@ static void rig_free(rig *r)
 
 /* ---- samples by formula ---- */
 
-typedef struct samples {
-    vlm_group group;
-    uint8_t pixels[12 * 192];
-    int32_t token[12 * 6], text_offset[13], label_offset[9], label[24], concept[8];
-    float score[24];
-} samples;
-
-static void fill_samples(samples *s, int64_t n_images, int64_t n_pairs, int64_t n_texts, int shift)
+void fill_samples(samples *s, int64_t n_images, int64_t n_pairs, int64_t n_texts, int shift)
 {
     int64_t pictures = n_images + n_pairs, texts = n_pairs + n_texts;
     memset(s, 0, sizeof *s);
@@ -128,7 +106,7 @@ static void fill_labels(samples *s, int n, int classes)
     s->group.label_score = s->score;
 }
 
-static void set_concepts(samples *s, const int32_t *concept)
+void set_concepts(samples *s, const int32_t *concept)
 {
     memcpy(s->concept, concept, (size_t)s->group.n_texts * sizeof *concept);
     s->group.concept = s->concept;
@@ -136,7 +114,7 @@ static void set_concepts(samples *s, const int32_t *concept)
 
 /* ---- the golden file ---- */
 
-static FILE *golden_open(const char *name)
+FILE *golden_open(const char *name)
 {
     char line[LINE], want[64];
     FILE *file = fopen(TEST_GOLDEN "/tasks.txt", "r");
@@ -157,14 +135,14 @@ static const char *golden_line(FILE *file, char line[LINE], const char *start)
     return line + strlen(start);
 }
 
-static void check_loss(FILE *file, double got)
+void check_loss(FILE *file, double got)
 {
     char line[LINE];
     double want = strtod(golden_line(file, line, "loss "), NULL);
     CHECK_CLOSE(got, want, BOUND * fabs(want));
 }
 
-static void check_values(FILE *file, const char *name, const double *got, int64_t n)
+void check_values(FILE *file, const char *name, const double *got, int64_t n)
 {
     char line[LINE], start[64];
     snprintf(start, sizeof start, "value %s ", name);
@@ -173,7 +151,7 @@ static void check_values(FILE *file, const char *name, const double *got, int64_
 }
 
 /* Sum and sum of g_i sin(i) of every gradient, by name. */
-static void check_grads(FILE *file, vlmoe_context *ctx)
+void check_grads(FILE *file, vlmoe_context *ctx)
 {
     char line[LINE], name[128];
     int n_checked = 0;
@@ -201,9 +179,6 @@ static void check_grads(FILE *file, vlmoe_context *ctx)
     }
     CHECK_INT(n_checked, ctx->n_params);
 }
-
-static const char NO_DRAWS[] =
-    "model.drop_path=0;moe.noise_std=0;moe.v_load=0;moe.t_load=0;task.freeze_moe=false";
 
 static void check_task(vlm_head_kind kind, int64_t n_images, int64_t n_pairs, int64_t n_texts)
 {
@@ -259,204 +234,7 @@ TEST(nli_agrees_with_pytorch)
     check_task(VLM_HEAD_NLI, 0, 0, 4);
 }
 
-/* ---- retrieval ---- */
-
-static const char RETRIEVAL[] = "task.contrastive_weight=0.7;task.matching_weight=1.3";
-
-TEST(retrieval_agrees_with_pytorch)
-{
-    static samples s;
-    static const int32_t concept[] = {5, 9, 5, 7};
-    /* what make_tasks.py was told; other draws of the same stream would need another file */
-    static const int32_t negative[2][4] = {{3, 3, 1, 0}, {3, 3, 1, 1}};
-    char more[200];
-    double loss;
-    vlm_retrieval out;
-    vlm_retrieval_metrics metrics;
-    snprintf(more, sizeof more, "%s;%s", NO_DRAWS, RETRIEVAL);
-    rig r = rig_make(test_ref_context(), VLM_HEAD_RETRIEVAL, more);
-    fill_params(r.ctx);
-    fill_samples(&s, 4, 0, 4, 0);
-    set_concepts(&s, concept);
-    CHECK_STATUS(vlmoe_grad_zero(r.ctx), VLMOE_OK);
-    rig_begin(&r, VLMOE_TRAIN, 0, 0);
-    vlm_retrieval_record(r.tape, &r.parts, &s.group, NULL, &out);
-    CHECK_STATUS_E(vlmoe_tape_loss(r.tape, &loss), VLMOE_OK, &r.ctx->error);
-    for (int side = 0; side < 2; side++)
-        for (int i = 0; i < 4; i++) CHECK_INT(out.negative[side][i], negative[side][i]);
-    CHECK_STATUS(vlm_retrieval_metrics_read(r.tape, r.head, &out, &metrics), VLMOE_OK);
-    FILE *file = golden_open("retrieval");
-    check_loss(file, loss);
-    check_values(file, "image", out.feature[VLM_SIDE_IMAGE]->data, 4 * EMBED);
-    check_values(file, "text", out.feature[VLM_SIDE_TEXT]->data, 4 * EMBED);
-    check_values(file, "contrastive", &metrics.contrastive, 1);
-    check_values(file, "similarity", out.similarity[VLM_SIDE_IMAGE]->data, 16);
-    check_values(file, "matching", &metrics.matching, 1);
-    check_values(file, "logits", out.match_logits->data, 24);
-    vlm_retrieval_release(r.tape, &out);
-    CHECK_STATUS_E(vlmoe_tape_backward(r.tape, 1.0), VLMOE_OK, &r.ctx->error);
-    check_grads(file, r.ctx);
-    fclose(file);
-    vlmoe_tape_end(r.tape);
-    rig_free(&r);
-}
-
-/* Two groups of three, in two passes: one contrastive loss over all six. */
-TEST(a_step_in_two_passes_agrees_with_pytorch)
-{
-    static samples s[2];
-    static const int32_t concept[] = {5, 9, 5, 7, 9, 1};
-    enum { N = 3, WIDE = N * EMBED };
-    double feature[2][2 * WIDE], slope[2][2 * WIDE], loss[2], contrastive[2], recall[2][2],
-        total = 0.0;
-    char more[200];
-    snprintf(more, sizeof more, "%s;task.contrastive_weight=0.7;task.matching_weight=0", NO_DRAWS);
-    rig r = rig_make(test_ref_context(), VLM_HEAD_RETRIEVAL, more);
-    fill_params(r.ctx);
-    for (int g = 0; g < 2; g++) {
-        fill_samples(&s[g], N, 0, N, g);
-        set_concepts(&s[g], concept + N * g);
-        rig_begin(&r, VLMOE_TRAIN, 0, g);
-        double *const out[2] = {feature[0] + g * WIDE, feature[1] + g * WIDE};
-        CHECK_STATUS_E(vlm_contrastive_features(r.tape, &r.parts, &s[g].group, out), VLMOE_OK,
-                       &r.ctx->error);
-        vlmoe_tape_end(r.tape);
-    }
-    const vlm_contrastive_set set = {.n_groups = 2,
-                                     .n = N,
-                                     .feature = {feature[0], feature[1]},
-                                     .concept = concept,
-                                     .weight = 0.7};
-    vlm_contrastive_solution solution = {.slope = {slope[0], slope[1]},
-                                         .loss = loss,
-                                         .contrastive = contrastive,
-                                         .recall = {recall[0], recall[1]}};
-    CHECK_STATUS_E(vlm_contrastive_solve(r.ctx, r.head, &set, &solution), VLMOE_OK, &r.ctx->error);
-    CHECK_STATUS(vlmoe_grad_zero(r.ctx), VLMOE_OK);
-    for (int g = 0; g < 2; g++) {
-        vlm_retrieval out;
-        double group_loss;
-        const vlm_contrastive_part part = {
-            .feature = {feature[0] + g * WIDE, feature[1] + g * WIDE},
-            .slope = {slope[0] + g * WIDE, slope[1] + g * WIDE},
-            .log_scale_slope = g == 0 ? solution.log_scale_slope : 0.0,
-            .loss = loss[g]};
-        rig_begin(&r, VLMOE_TRAIN, 0, g);
-        vlm_retrieval_record(r.tape, &r.parts, &s[g].group, &part, &out);
-        CHECK_STATUS_E(vlmoe_tape_loss(r.tape, &group_loss), VLMOE_OK, &r.ctx->error);
-        for (int side = 0; side < 2; side++)
-            CHECK(!memcmp(out.feature[side]->data, part.feature[side], WIDE * sizeof(double)));
-        total += group_loss;
-        vlm_retrieval_release(r.tape, &out);
-        CHECK_STATUS_E(vlmoe_tape_backward(r.tape, 1.0), VLMOE_OK, &r.ctx->error);
-        vlmoe_tape_end(r.tape);
-    }
-    FILE *file = golden_open("step");
-    check_loss(file, total);
-    check_values(file, "contrastive", contrastive, 2);
-    check_grads(file, r.ctx);
-    fclose(file);
-    rig_free(&r);
-}
-
-/* Over many places, each candidate is drawn as often as exp(similarity) says, and none of its own concept is. */
-TEST(negatives_are_drawn_in_proportion_to_similarity)
-{
-    enum { N = 4, TIMES = 400 };
-    static samples s;
-    static const int32_t concept[N] = {1, 1, 2, 3};
-    int count[2][N][N] = {0};
-    double share[2][N][N] = {0};
-    rig r = rig_make(test_context("cpu", VLMOE_F32, 1), VLM_HEAD_RETRIEVAL, RETRIEVAL);
-    fill_samples(&s, N, 0, N, 0);
-    set_concepts(&s, concept);
-    for (int step = 0; step < TIMES; step++) {
-        vlm_retrieval out;
-        rig_begin(&r, VLMOE_PREDICT, step, 3);
-        vlm_retrieval_record(r.tape, &r.parts, &s.group, NULL, &out);
-        CHECK_STATUS_E(vlmoe_tape_status(r.tape), VLMOE_OK, &r.ctx->error);
-        for (int side = 0; side < 2; side++) {
-            const float *similarity = out.similarity[side]->data;
-            for (int i = 0; i < N; i++) {
-                double total = 0.0;
-                count[side][i][out.negative[1 - side][i]]++;
-                for (int j = 0; j < N; j++)
-                    if (concept[i] != concept[j]) total += exp((double)similarity[i * N + j]);
-                for (int j = 0; j < N; j++)
-                share[side][i][j] =
-                    concept[i] != concept[j] ? exp((double)similarity[i * N + j]) / total : 0.0;
-            }
-        }
-        vlmoe_tape_end(r.tape);
-    }
-    for (int side = 0; side < 2; side++)
-        for (int i = 0; i < N; i++)
-            for (int j = 0; j < N; j++) {
-                double p = share[side][i][j]; /* binomial, five deviations */
-                CHECK_CLOSE(count[side][i][j], TIMES * p, 5.0 * sqrt(TIMES * p * (1.0 - p)));
-            }
-    rig_free(&r);
-}
-
-/* Both samples have one concept: each is right, there is nothing to tell it from. */
-TEST(a_group_of_one_concept_has_no_negatives)
-{
-    static samples s;
-    static const int32_t concept[] = {4, 4};
-    vlm_retrieval out;
-    vlm_retrieval_metrics metrics;
-    rig r = rig_make(test_ref_context(), VLM_HEAD_RETRIEVAL, RETRIEVAL);
-    fill_samples(&s, 2, 0, 2, 0);
-    set_concepts(&s, concept);
-    rig_begin(&r, VLMOE_TRAIN, 0, 0);
-    vlm_retrieval_record(r.tape, &r.parts, &s.group, NULL, &out);
-    CHECK_STATUS_E(vlm_retrieval_metrics_read(r.tape, r.head, &out, &metrics), VLMOE_OK,
-                   &r.ctx->error);
-    CHECK_INT(metrics.n_matched, 2);
-    CHECK(metrics.recall[0] == 1.0 && metrics.recall[1] == 1.0);
-    CHECK_CLOSE(metrics.temperature, 0.07, 1e-15);
-    for (int i = 2; i < 6; i++) CHECK(out.match_weight[i] == 0.0);
-    CHECK_STATUS_E(vlmoe_tape_backward(r.tape, 1.0), VLMOE_OK, &r.ctx->error);
-    vlmoe_tape_end(r.tape);
-    rig_free(&r);
-}
-
-/* ---- both ---- */
-
-/* All parameter gradients of one step of retrieval with noise, drop path and dropout. */
-static void *retrieval_grads(int n_threads, const char *more, size_t *bytes)
-{
-    static samples s;
-    vlm_retrieval out;
-    char text[200];
-    snprintf(text, sizeof text, "%s;%s", RETRIEVAL, more);
-    rig r = rig_make(test_context("cpu", VLMOE_BF16, n_threads), VLM_HEAD_RETRIEVAL, text);
-    fill_samples(&s, 4, 0, 4, 0);
-    CHECK_STATUS(vlmoe_grad_zero(r.ctx), VLMOE_OK);
-    rig_begin(&r, VLMOE_TRAIN, 3, 1);
-    vlm_retrieval_record(r.tape, &r.parts, &s.group, NULL, &out);
-    vlm_retrieval_release(r.tape, &out);
-    CHECK_STATUS_E(vlmoe_tape_backward(r.tape, 1.0), VLMOE_OK, &r.ctx->error);
-    vlmoe_tape_end(r.tape);
-    void *grads = test_param_grads(r.ctx);
-    *bytes = (size_t)r.ctx->n_elements * sizeof(float);
-    rig_free(&r);
-    return grads;
-}
-
-TEST(gradients_of_two_encodings_are_the_same_bits_with_recompute_and_threads)
-{
-    size_t bytes[3];
-    void *plain = retrieval_grads(1, "model.dropout=0.1", &bytes[0]),
-         *again = retrieval_grads(1, "model.dropout=0.1;run.recompute=true", &bytes[1]),
-         *threads = retrieval_grads(3, "model.dropout=0.1", &bytes[2]);
-    CHECK(bytes[0] == bytes[1] && bytes[0] == bytes[2]);
-    CHECK(memcmp(plain, again, bytes[0]) == 0);
-    CHECK(memcmp(plain, threads, bytes[0]) == 0);
-    free(plain);
-    free(again);
-    free(threads);
-}
+/* ---- devices, labels, first values ---- */
 
 /* A planned recording has no data: it takes the path of a real one. */
 TEST(tasks_record_without_data)
