@@ -62,6 +62,22 @@ need_demo() { # the demo's data and image tokeniser, as the quick start makes th
     fi
 }
 
+need_tasks() { # the demo's labelled sets
+    need_demo
+    if [ ! -d data/tasks/fashion/shards/val ]; then
+        echo "$show: making the labelled sets"
+        scripts/data/make_tasks.sh --build "$build" >"$scratch/tasks.log" 2>&1 || { tail -n 5 "$scratch/tasks.log" >&2; fail "no labelled sets"; }
+    fi
+}
+
+need_pretrained() { # the finished quick run
+    if ! ls -d runs/emoji_quick/step-00001000 >/dev/null 2>&1; then
+        echo "$show: the quick run is trained first (about three minutes)"
+        need_demo
+        "$build/vlmoe-train" --config configs/emoji_quick.json --resume || fail "the quick run failed"
+    fi
+}
+
 need_bench_data() { # what scripts/bench/make_data.sh makes of the demo's
     if ! ls -d data/bench/tokeniser/step-* >/dev/null 2>&1; then
         need_demo
