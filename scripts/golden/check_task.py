@@ -171,13 +171,15 @@ def spread_of(exact, peer, i):
 
 def check(dump):
     judge = check_step.Judge(dump.config.model.layers)
+    check_negatives(judge, dump)
+    if judge.failures:
+        return judge  # where rows of pairs lie depends on them
     dump.together = Together(dump) if any("/together/" in name for name in dump.tensors) else None
     encodings = [encoding for encoding in (dump, dump.together) if encoding]
     for encoding in encodings:
         for i in range(len(dump.groups)):
             check_step.check_drop_path(judge, encoding, i)
             step_routes.check_shapes(judge, encoding, i)
-    check_negatives(judge, dump)
     if judge.failures:
         return judge
     params = dump.named("param/")

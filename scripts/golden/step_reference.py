@@ -19,6 +19,8 @@ class Dump:
         self.config = run_config.parse(self.metadata["config"], path)
         if self.config.run.task not in self.tasks:
             raise ValueError(f"{path}: a dump of task {self.config.run.task}; known here: {', '.join(self.tasks)}")
+        if self.config.objective.contrastive_weight > 0:
+            raise ValueError(f"{path}: a step with objective.contrastive_weight; that part of pretraining is not in this model")
         self.groups = [self.group(i) for i in range(self.config.run.groups)]
 
     def named(self, prefix):
