@@ -1,5 +1,6 @@
 /* Where gradients lie. Activations: the step arena, from the first write on. Parameters: the accumulator over groups, or this tape's
- * share of it while several nodes differentiate into the same parameter, so that a share is formed whole and added once. */
+ * share of it while several nodes differentiate into the same parameter, so that a share is formed whole and added once. Where experts
+ * have rows of several groups at once, those of other ranks, each group has a share of its own, added in the order of groups. */
 #include "autograd_defer.h"
 #include "autograd_internal.h"
 
@@ -15,12 +16,15 @@ vlmoe_status vlm_share_flush(vlmoe_tape *tape, vlm_param *param)
     if (!param->share_is_set) return VLMOE_OK;
     param->share_is_set = false;
     VLM_TRY(vlm_defer_settle(tape->ctx, param));
-    const vlmk_axpy_args args = {.n = vlm_param_elements(param),
-                                 .factor = 1.0,
-                                 .src = param->share,
-                                 .dst = param->grad,
-                                 .accumulate = 1};
-    VLM_TRY(VLM_KERNEL(tape->ctx, axpy, &args));
+    for (int64_t part = 0; part < param->n_shares; part++) {
+        const size_t at = (size_t)part * vlmoe_tensor_bytes(&param->tensor);
+        const vlmk_axpy_args args = {.n = vlm_param_elements(param),
+                                     .factor = 1.0,
+                                     .src = (const char *)param->share + at,
+                                     .dst = param->grad,
+                                     .accumulate = 1};
+        VLM_TRY(VLM_KERNEL(tape->ctx, axpy, &args));
+    }
     vlm_tape_give(tape, param->share);
     param->share = NULL;
     return VLMOE_OK;
@@ -48,17 +52,26 @@ static vlmoe_status clear(vlmoe_tape *tape, void *block, size_t bytes)
     return status;
 }
 
-/* Gradient memory of a parameter. whole = false: only some rows will be written, the rest must be zero. */
-static void *param_grad(vlmoe_tape *tape, vlm_param *param, bool whole, int *accumulate)
+/* What will be written of a gradient: all of it, or some rows, and the rest must be zero; by how many groups, each apart. */
+typedef struct extent {
+    bool whole;
+    int64_t n_parts;
+} extent;
+
+static void *param_grad(vlmoe_tape *tape, vlm_param *param, extent what, int *accumulate)
 {
     *accumulate = 1;
     if (param->uses <= 1) return vlm_defer_settle(tape->ctx, param) ? NULL : param->grad;
-    size_t bytes = vlmoe_tensor_bytes(&param->tensor);
+    size_t bytes = (size_t)what.n_parts * vlmoe_tensor_bytes(&param->tensor);
+    if (param->share && param->n_shares != what.n_parts)
+        return vlm_poison(tape, VLMOE_E_INTERNAL, "gradients of %s come from %lld and %lld groups",
+                          param->name, (long long)param->n_shares, (long long)what.n_parts);
+    param->n_shares = what.n_parts;
     if (!param->share) param->share = take_gradient(tape, bytes, tape->replaying);
     if (!param->share) return NULL;
     if (param->share_is_set) return param->share;
     param->share_is_set = true;
-    if (whole) *accumulate = 0;
+    if (what.whole) *accumulate = 0;
     else if (clear(tape, param->share, bytes)) return NULL;
     return param->share;
 }
@@ -82,10 +95,22 @@ void *vlm_grad_in(vlmoe_tape *tape, vlmoe_tensor *t, int *accumulate)
     if (!t || !t->wants_grad || tape->status) return NULL;
     vlmoe_tensor *root = t->base ? t->base : t;
     bool whole = !t->base;
-    char *grad = root->param ? param_grad(tape, root->param, whole, accumulate)
+    const extent what = {.whole = whole, .n_parts = 1};
+    char *grad = root->param ? param_grad(tape, root->param, what, accumulate)
                              : activation_grad(tape, root, whole, accumulate);
     if (!grad) return NULL;
     return grad + (size_t)(t->base_row * vlm_cols(t)) * vlm_dtype_bytes(root->dtype);
+}
+
+void *vlm_grad_in_parts(vlmoe_tape *tape, vlmoe_tensor *t, int64_t n_parts, int *accumulate,
+                        size_t *next)
+{
+    *next = 0;
+    if (n_parts <= 1 || !t || !t->wants_grad || tape->status || !t->param || t->param->uses <= 1)
+        return vlm_grad_in(tape, t, accumulate);
+    const extent what = {.whole = true, .n_parts = n_parts};
+    *next = vlmoe_tensor_bytes(t);
+    return param_grad(tape, t->param, what, accumulate);
 }
 
 const void *vlm_grad_of(const vlmoe_tensor *t)

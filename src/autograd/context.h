@@ -44,6 +44,7 @@ struct vlm_param {
     int uses;          /* nodes of the present recording that differentiate into it */
     void *share;       /* this tape's share when it has several uses, added to grad at the end of backward; step arena */
     bool share_is_set;
+    int64_t n_shares;  /* one behind the other: of each group whose rows this rank's experts have, else 1 */
     struct vlm_deferred *deferred; /* its gradient waits for the end of the step; see autograd_defer.h */
     vlmoe_tensor tensor; /* dtype wide, data = master values; NULL: ranks have them in pieces, and this one computes with the copy */
 };

@@ -107,6 +107,8 @@ void vlm_tape_forward_only(vlmoe_tape *tape);
  * Activations: gradient memory of t's dtype. Views: rows of the base's gradient (zeroed first if nothing was there).
  * Parameters: wide; the accumulator itself when this is the tape's only use of it, else the tape's share. */
 void *vlm_grad_in(vlmoe_tape *tape, vlmoe_tensor *t, int *accumulate);
+/* The same where n_parts groups are to be kept apart: *next = bytes from one group's memory to the next; 0 = they share it, in their order. */
+void *vlm_grad_in_parts(vlmoe_tape *tape, vlmoe_tensor *t, int64_t n_parts, int *accumulate, size_t *next);
 const void *vlm_grad_of(const vlmoe_tensor *t); /* gradient of a node's output; NULL = nothing reached it: backward is called then for nodes with peers only */
 /* Add a block of t's shape, of this float type, to t's gradient; the block stays the caller's. Nothing happens when t wants none. */
 vlmoe_status vlm_grad_add(vlmoe_tape *tape, vlmoe_tensor *t, const void *block, vlmoe_dtype dtype);

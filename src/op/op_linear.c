@@ -131,9 +131,21 @@ static vlmoe_status weight_gradients(vlmoe_tape *tape, const vlm_node *node,
     if (taken) return VLMOE_OK;
     vlmk_linear_dw_args direct = *args;
     int add_w, add_b;
-    direct.dw = vlm_grad_in(tape, w, &add_w);
-    direct.db = vlm_grad_in(tape, b, &add_b);
-    return tape->status ? tape->status : run_dw(tape, direct, add_w, add_b);
+    size_t next_w, next_b;
+    direct.dw = vlm_grad_in_parts(tape, w, args->n_parts, &add_w, &next_w);
+    direct.db = vlm_grad_in_parts(tape, b, args->n_parts, &add_b, &next_b);
+    if (tape->status) return tape->status;
+    if (!next_w && !next_b) return run_dw(tape, direct, add_w, add_b);
+    direct.n_parts = 1;
+    for (int64_t p = 0; p < args->n_parts; p++) {
+        direct.part = &args->part[p];
+        VLM_TRY(run_dw(tape, direct, add_w, add_b));
+        if (direct.dw) direct.dw = (char *)direct.dw + next_w;
+        if (direct.db) direct.db = (char *)direct.db + next_b;
+        add_w = next_w ? add_w : 1; /* one memory for all: added to from its second group on */
+        add_b = next_b ? add_b : 1;
+    }
+    return VLMOE_OK;
 }
 
 /* Gradients of w and b from dy: one part of rows, or the parts that opts tells. */
