@@ -23,7 +23,8 @@ static const char help[] =
     "  --top N      answers shown [5]\n"
     "  --json FILE  the same as one JSON object\n"
     "\n"
-    "Exit codes: 0 done, 2 arguments, 3 bad input file, 4 file system, 5 memory, 8 anything else.\n";
+    "Exit codes: 0 done, 2 arguments, 3 bad input file, 4 file system, 5 memory, 8 anything "
+    "else.\n";
 
 void vlm_predict_rows_free(vlm_predict_rows *rows)
 {
@@ -38,11 +39,12 @@ static const struct {
     vlm_task_kind kind;
     int n_images, n_texts;
     const char *wants;
-} forms[] = {{VLM_TASK_VQA, 1, 1, "one --image and one --question"},
-             {VLM_TASK_NLVR2, 2, 1, "two --image and one --text"},
-             {VLM_TASK_CLASSIFY, 1, 0, "one --image"},
-             {VLM_TASK_NLI, 0, 2, "two --text"},
-             {VLM_TASK_RETRIEVAL, 1, 0, "one --image with --captions, or one --text with --images"}};
+} forms[] = {
+    {VLM_TASK_VQA, 1, 1, "one --image and one --question"},
+    {VLM_TASK_NLVR2, 2, 1, "two --image and one --text"},
+    {VLM_TASK_CLASSIFY, 1, 0, "one --image"},
+    {VLM_TASK_NLI, 0, 2, "two --text"},
+    {VLM_TASK_RETRIEVAL, 1, 0, "one --image with --captions, or one --text with --images"}};
 
 static vlmoe_status check_inputs(const vlmoe_trainer *t, const vlm_predict_options *o,
                                  vlmoe_error *error)
@@ -78,8 +80,8 @@ static vlmoe_status put_text(vlmoe_trainer *t, const vlm_predict_options *o, vlm
     if (o->n_texts > 1)
         VLM_TRY(vlm_spm_encode_pair(t->spm, two, limit, g->token, &n, &n_all, error));
     else
-        VLM_TRY(vlm_spm_encode(t->spm, o->text[0], two[0].bytes, limit, g->token, &n, &n_all,
-                               error));
+        VLM_TRY(
+            vlm_spm_encode(t->spm, o->text[0], two[0].bytes, limit, g->token, &n, &n_all, error));
     for (int i = 0; i < o->n_texts; i++)
         if (!o->text[i][strspn(o->text[i], " \t\n")])
             return vlm_fail(error, VLMOE_E_ARG, "the text is empty");
@@ -176,7 +178,8 @@ static void print_rows(const vlmoe_trainer *t, const vlm_predict_rows *rows, int
     for (int64_t i = 0; i < VLM_MIN(rows->n, top); i++) {
         const vlm_predict_row *r = &rows->row[i];
         if (!ranks) printf("%6.2f %%  %s\n", 100.0 * r->share, r->name);
-        else if (isnan(r->match)) printf("%4lld  cosine %+.3f  %s\n", (long long)i + 1, r->share, r->name);
+        else if (isnan(r->match))
+            printf("%4lld  cosine %+.3f  %s\n", (long long)i + 1, r->share, r->name);
         else
             printf("%4lld  cosine %+.3f  match %5.1f %%  %s\n", (long long)i + 1, r->share,
                    100.0 * r->match, r->name);

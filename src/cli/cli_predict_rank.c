@@ -14,12 +14,12 @@ typedef struct ranking {
     vlmoe_trainer *t;
     const vlm_predict_options *o;
     vlmoe_error *error;
-    char **name;   /* [n] captions, or names of files */
+    char **name; /* [n] captions, or names of files */
     int64_t n, width, picture_bytes;
-    float *one, *all;          /* [width], [n, width] features */
-    uint8_t *pixels;           /* [BATCH] pictures */
-    int32_t *token, *offset;   /* of BATCH texts */
-    float *score;              /* [n] cosines */
+    float *one, *all;        /* [width], [n, width] features */
+    uint8_t *pixels;         /* [BATCH] pictures */
+    int32_t *token, *offset; /* of BATCH texts */
+    float *score;            /* [n] cosines */
 } ranking;
 
 static vlmoe_status no_memory(const ranking *r)
@@ -71,7 +71,7 @@ static vlmoe_status reserve(ranking *r)
     r->token = vlm_alloc_array((size_t)(BATCH * m->text_len), sizeof *r->token);
     r->offset = vlm_alloc_array(BATCH + 1, sizeof *r->offset);
     return r->one && r->all && r->score && r->pixels && r->token && r->offset ? VLMOE_OK
-                                                                             : no_memory(r);
+                                                                              : no_memory(r);
 }
 
 /* ---- encoding ---- */
@@ -136,8 +136,7 @@ static vlmoe_status encode_images(ranking *r)
         waiting++;
     }
     r->n = kept;
-    if (!kept)
-        return vlm_fail(r->error, VLMOE_E_FORMAT, "%s: no picture to rank", r->o->images);
+    if (!kept) return vlm_fail(r->error, VLMOE_E_FORMAT, "%s: no picture to rank", r->o->images);
     VLM_TRY(put_texts(r, r->o->text, 1));
     return encode(r, 1, true, r->one);
 }
@@ -162,8 +161,7 @@ static vlmoe_status match(ranking *r, int64_t n, const int64_t *best, float *out
     for (int64_t i = 0; i < n; i++) {
         const char *file = by_text ? r->name[best[i]] : r->o->image[0];
         text[i] = by_text ? r->o->text[0] : r->name[best[i]];
-        VLM_TRY(
-            vlm_picture_load(r->t->config, file, r->pixels + i * r->picture_bytes, r->error));
+        VLM_TRY(vlm_picture_load(r->t->config, file, r->pixels + i * r->picture_bytes, r->error));
     }
     VLM_TRY(put_texts(r, text, n));
     const vlm_mome_inputs in = {
@@ -181,11 +179,11 @@ static vlmoe_status order(ranking *r, vlm_predict_rows *out)
     float odds[BATCH] = {0}, sum[BATCH];
     double scale = 1.0;
     out->row = vlm_alloc_array((size_t)r->n, sizeof *out->row);
-    vlmoe_status st = best && out->row ? own_error(r, vlm_retrieval_scale(r->t, &scale)) : no_memory(r);
+    vlmoe_status st =
+        best && out->row ? own_error(r, vlm_retrieval_scale(r->t, &scale)) : no_memory(r);
     if (!st) (void)vlm_best_of(r->score, r->n, r->n, best);
     if (!st && n_read) st = match(r, n_read, best, odds);
-    for (int64_t i = 0; !st && i < n_read; i++)
-        sum[i] = (float)scale * r->score[best[i]] + odds[i];
+    for (int64_t i = 0; !st && i < n_read; i++) sum[i] = (float)scale * r->score[best[i]] + odds[i];
     if (!st && n_read) (void)vlm_best_of(sum, n_read, n_read, again);
     for (int64_t i = 0; !st && i < r->n; i++) {
         const int64_t at = i < n_read ? again[i] : i;

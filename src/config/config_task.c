@@ -20,7 +20,8 @@ bool vlm_config_is_tuned(const vlmoe_config *c)
 static vlm_group_counts pretrain_group(const vlmoe_config *c)
 {
     const vlm_cfg_objective *o = &c->objective;
-    const bool has_pairs = o->pair_text_weight > 0 || o->pair_image_weight > 0;
+    const bool has_pairs =
+        o->pair_text_weight > 0 || o->pair_image_weight > 0 || o->contrastive_weight > 0;
     return (vlm_group_counts){.images = o->image_weight > 0 ? c->data.images_per_group : 0,
                               .texts = o->text_weight > 0 ? c->data.texts_per_group : 0,
                               .pairs = has_pairs ? c->data.pairs_per_group : 0};

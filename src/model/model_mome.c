@@ -55,7 +55,9 @@ static void fill_exchange(const vlmoe_config *config, const vlm_mome_block *bloc
     int64_t per_sample = v ? 1 + grid * grid : config->model.text_len;
     layer->has_slots = strcmp(config->moe.exchange, "slots") == 0;
     layer->receive_factor = config->moe.receive_factor;
-    layer->most_tokens[0] = (v ? group.images : group.texts) * per_sample;
+    int64_t alone = v ? group.images : group.texts;
+    if (config->objective.contrastive_weight > 0) alone = VLM_MAX(alone, group.pairs);
+    layer->most_tokens[0] = alone * per_sample;
     layer->most_tokens[1] = block->has_vl ? 0 : vlm_config_most_pairs(config) * per_sample;
 }
 

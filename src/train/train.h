@@ -31,6 +31,7 @@ struct vlmoe_trainer {
     const vlm_task_info *task;  /* of config */
     vlm_mome *model;            /* NULL in task image_tokeniser */
     vlm_head *head;             /* of a tuned task, else NULL */
+    vlm_head *contrast_head;    /* of the contrastive part of pretraining, or NULL */
     const vlm_classes *classes; /* of a tuned task but retrieval, from its data or its checkpoint; else NULL */
     vlm_classes own_classes;    /* those of a checkpoint */
     vlm_tokeniser *tokeniser;   /* trained in task image_tokeniser; frozen target maker in pretrain; NULL without image parts */

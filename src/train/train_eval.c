@@ -19,7 +19,8 @@ static vlmoe_status eval_group(vlmoe_trainer *t, const vlm_group *group, vlm_tal
 }
 
 /* The loss of an evaluation is that of its parts by position, so that short last groups weigh what they hold. */
-static double weighted_loss(const vlmoe_trainer *t, const vlmoe_step_report *report)
+static double weighted_loss(const vlmoe_trainer *t, const vlmoe_step_report *report,
+                            const vlm_tally *tally)
 {
     const vlm_cfg_objective *o = &t->config->objective;
     const double weight[VLM_N_PARTS] = {o->text_weight, o->image_weight, o->pair_text_weight,
@@ -27,7 +28,8 @@ static double weighted_loss(const vlmoe_trainer *t, const vlmoe_step_report *rep
     double loss = 0.0;
     for (int i = 0; i < VLM_N_PARTS; i++)
         if (!isnan(report->part_loss[i])) loss += weight[i] * report->part_loss[i];
-    return loss;
+    const double contrastive = vlm_measure_mean(&tally->measures, 0);
+    return isnan(contrastive) ? loss : loss + o->contrastive_weight * contrastive;
 }
 
 vlmoe_status vlm_trainer_evaluate(vlmoe_trainer *t, vlmoe_step_report *report, vlm_tally *tally)
@@ -55,7 +57,8 @@ vlmoe_status vlm_trainer_evaluate(vlmoe_trainer *t, vlmoe_step_report *report, v
     report->grad_norm = report->lr = NAN;
     report->code_usage = t->model ? NAN : vlm_tokeniser_usage(t->tokeniser);
     if (t->model) {
-        report->loss = t->head ? vlm_measure_mean(&tally->measures, 0) : weighted_loss(t, report);
+        report->loss =
+            t->head ? vlm_measure_mean(&tally->measures, 0) : weighted_loss(t, report, tally);
         report->reconstruction = report->commitment = NAN;
     }
     report->seconds = vlm_now() - begin;

@@ -2,18 +2,24 @@
 #include "train_predict.h"
 #include <math.h>
 
+/* Retrieval, and pretraining that may have a contrastive part. */
+static bool has_contrast(const vlm_task_info *task)
+{
+    return task->kind == VLM_TASK_RETRIEVAL || task->kind == VLM_TASK_PRETRAIN;
+}
+
 const char *vlm_measure_name(const vlm_task_info *task, int i)
 {
     static const char *const retrieval[] = {"contrastive_loss", "image_to_text", "text_to_image",
                                             "matching_loss",    "matching",      "temperature"};
     static const char *const classes[] = {"task_loss", "score"};
-    if (task->kind == VLM_TASK_RETRIEVAL) return i < VLM_COUNT(retrieval) ? retrieval[i] : NULL;
+    if (has_contrast(task)) return i < VLM_COUNT(retrieval) ? retrieval[i] : NULL;
     return task->is_tuned && i < VLM_COUNT(classes) ? classes[i] : NULL;
 }
 
 bool vlm_measure_is_share(const vlm_task_info *task, int i)
 {
-    return task->kind == VLM_TASK_RETRIEVAL ? i == 1 || i == 2 || i == 4 : i == 1;
+    return has_contrast(task) ? i == 1 || i == 2 || i == 4 : i == 1;
 }
 
 static void put(vlm_measures *m, int i, double mean, int64_t n)
@@ -27,9 +33,10 @@ vlmoe_status vlm_measures_read(vlmoe_tape *tape, const vlm_models *models,
                                vlm_measures *out)
 {
     vlm_measures m = {0};
-    if (vlm_head_kind_of(models->head) == VLM_HEAD_RETRIEVAL) {
+    const vlm_head *head = models->head ? models->head : models->contrast;
+    if (vlm_head_kind_of(head) == VLM_HEAD_RETRIEVAL) {
         vlm_retrieval_metrics r;
-        VLM_TRY(vlm_retrieval_metrics_read(tape, models->head, &recording->retrieval, &r));
+        VLM_TRY(vlm_retrieval_metrics_read(tape, head, &recording->retrieval, &r));
         const int64_t in_group = recording->retrieval.in_group ? r.n : 0;
         put(&m, 0, r.contrastive, in_group);
         put(&m, 1, r.recall[VLM_SIDE_IMAGE], in_group);

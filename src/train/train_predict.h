@@ -4,7 +4,7 @@
 
 #include "train_record.h"
 
-/* Sums over samples of what a tuned task measures in every group, and over how many. Names by task: vlm_measure_name. */
+/* Sums over samples of what a tuned task, or the contrastive part of pretraining, measures in every group, and over how many. */
 enum { VLM_N_MEASURES = 6 };
 typedef struct vlm_measures {
     double sum[VLM_N_MEASURES], n[VLM_N_MEASURES];

@@ -14,6 +14,7 @@
 typedef struct vlm_models {
     vlm_mome *model;          /* the encoder */
     vlm_head *head;           /* of a tuned task */
+    vlm_head *contrast;       /* features of pairs in pretraining with objective.contrastive_weight */
     vlm_tokeniser *tokeniser; /* what is trained, or the maker of targets */
     int32_t *codes;           /* [A + B, P] targets of the present group */
 } vlm_models;
@@ -29,7 +30,7 @@ typedef struct vlm_recording {
     vlm_masked masked;            /* pretrain */
     vlm_tokeniser_losses losses;  /* image_tokeniser */
     vlm_task task;                /* vqa, nlvr2, classify, nli */
-    vlm_retrieval retrieval;      /* retrieval */
+    vlm_retrieval retrieval;      /* retrieval; the contrastive part of pretraining */
 } vlm_recording;
 
 /* part: of a contrastive loss that spans the step (objective_retrieval.h), else NULL. On failure the tape is poisoned. */

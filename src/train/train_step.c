@@ -16,9 +16,12 @@ static vlmoe_status read_tokeniser(vlmoe_trainer *t, vlmoe_tape *tape,
     return tape->mode == VLMOE_TRAIN ? vlm_codes_collect(t, tape) : VLMOE_OK;
 }
 
-static vlmoe_status read_masked(vlmoe_tape *tape, const vlm_recording *recording,
-                                vlm_group_result *out)
+static vlmoe_status read_masked(vlmoe_trainer *t, vlmoe_tape *tape, const vlm_recording *recording,
+                                const vlm_group *group, vlm_group_result *out)
 {
+    const vlm_models models = vlm_trainer_models(t);
+    if (t->contrast_head && recording->retrieval.n)
+        VLM_TRY(vlm_measures_read(tape, &models, recording, group, &out->measures));
     VLM_TRY(vlm_masked_metrics(tape, &recording->masked, &out->parts));
     for (int i = VLM_N_PARTS - 1; i >= 0; i--)
         if (out->parts.n[i] && !isfinite(out->parts.loss[i])) out->bad = i;
@@ -43,7 +46,7 @@ static vlmoe_status read_results(vlmoe_trainer *t, vlmoe_tape *tape, const vlm_r
     VLM_TRY(vlmoe_tape_status(tape));
     if (!t->model) return read_tokeniser(t, tape, recording, out);
     VLM_TRY(t->head ? read_task(t, tape, recording, group, out)
-                    : read_masked(tape, recording, out));
+                    : read_masked(t, tape, recording, group, out));
     VLM_TRY(vlm_route_stats_read(tape, recording->model, &n, &out->routes));
     out->n_routes = n;
     return VLMOE_OK;
@@ -51,8 +54,11 @@ static vlmoe_status read_results(vlmoe_trainer *t, vlmoe_tape *tape, const vlm_r
 
 vlm_models vlm_trainer_models(const vlmoe_trainer *t)
 {
-    return (vlm_models){
-        .model = t->model, .head = t->head, .tokeniser = t->tokeniser, .codes = t->codes};
+    return (vlm_models){.model = t->model,
+                        .head = t->head,
+                        .contrast = t->contrast_head,
+                        .tokeniser = t->tokeniser,
+                        .codes = t->codes};
 }
 
 vlmoe_status vlm_group_targets(vlmoe_trainer *t, const vlm_group *group)

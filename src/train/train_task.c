@@ -27,11 +27,11 @@ const vlm_task_info *vlm_task_of(const vlmoe_config *config)
 
 vlmoe_status vlm_task_check(const vlmoe_config *c, vlmoe_error *error)
 {
-    if (c->objective.contrastive_weight > 0.0)
+    if (c->objective.contrastive_weight > 0.0 && strcmp(c->task.negatives, "group"))
         return vlm_fail(error, VLMOE_E_UNSUPPORTED,
-                        "objective.contrastive_weight is %g: pretraining cannot learn from it yet, "
-                        "set it to 0 (run.task retrieval has a contrastive loss)",
-                        c->objective.contrastive_weight);
+                        "objective.contrastive_weight with task.negatives \"%s\": in pretraining "
+                        "pairs are told from those of their group",
+                        c->task.negatives);
     return VLMOE_OK;
 }
 
@@ -120,16 +120,24 @@ static double rate_of(const vlmoe_config *c, const char *name)
     return pow(c->task.layer_decay, (double)(last - id)) * (is_head ? c->task.head_lr : 1.0);
 }
 
+static void freeze(vlm_param *param)
+{
+    param->trained = false;
+    param->tensor.wants_grad = false;
+}
+
 void vlm_task_set_params(const vlmoe_config *c, vlmoe_context *ctx)
 {
-    if (!vlm_task_of(c)->is_tuned) return;
     for (int64_t i = 0; i < ctx->n_params; i++) {
         vlm_param *param = ctx->params[i];
-        const bool is_sparse = param->n_experts > 0 || param->role == VLM_ROLE_ROUTER;
-        if ((is_sparse && c->task.freeze_moe) || !is_met(c, param->name)) {
-            param->trained = false;
-            param->tensor.wants_grad = false;
+        if (!vlm_task_of(c)->is_tuned) { /* reading together is retrieval's */
+            if (begins(param->name, "head.retrieval.match.") ||
+                begins(param->name, "head.retrieval.pooler."))
+                freeze(param);
+            continue;
         }
+        const bool is_sparse = param->n_experts > 0 || param->role == VLM_ROLE_ROUTER;
+        if ((is_sparse && c->task.freeze_moe) || !is_met(c, param->name)) freeze(param);
         param->lr_scale = rate_of(c, param->name);
     }
 }

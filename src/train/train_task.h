@@ -40,7 +40,7 @@ vlmoe_status vlm_task_classes(const vlmoe_config *config, int64_t *out, vlmoe_er
 
 /* Before the slabs exist: freezes what a task never meets (text parts in classify, ...) and, with task.freeze_moe, routers and experts;
  * sets the rates of blocks (task.layer_decay: decay^(last - id), embeddings 0, block i at i + 1, what follows the blocks last) and of heads
- * (task.head_lr times that). Leaves parameters of pretraining and the image tokeniser as they are. */
+ * (task.head_lr times that). Of pretraining only what a contrastive part's head does not need is frozen. */
 void vlm_task_set_params(const vlmoe_config *config, vlmoe_context *ctx);
 
 #endif

@@ -128,6 +128,7 @@ vlmoe_status vlm_trainer_models_make(vlmoe_trainer *t, int64_t n_words, int64_t 
     vlmoe_status st = vlm_models_make(t->ctx, c, n_words, classes, &models);
     t->model = models.model;
     t->head = models.head;
+    t->contrast_head = models.contrast;
     t->tokeniser = models.tokeniser;
     if (!st) st = vlm_ctx_build(t->ctx);
     if (st) return vlm_fail(&t->error, st, "%s", vlmoe_context_error(t->ctx));
@@ -270,6 +271,7 @@ void vlmoe_trainer_destroy(vlmoe_trainer *t)
     vlm_source_close(t->train);
     vlm_source_close(t->val);
     vlm_head_destroy(t->head);
+    vlm_head_destroy(t->contrast_head);
     vlm_mome_destroy(t->model);
     vlm_contrast_destroy(t->contrast);
     vlm_classes_free(&t->own_classes);

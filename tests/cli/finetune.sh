@@ -41,6 +41,21 @@ for task in $tasks; do
     said "scores"
 done
 
+# pretraining with a contrastive part: pairs are encoded twice, and ranks keep the gradients of both apart by groups
+for name in apart apart-ranks; do
+    more=
+    [ "$name" = apart ] || more=run.ranks=2
+    expect 0 train tiny run.report=false objective.contrastive_weight=1 "run.out=$work/$name" $more
+    said "contrastive_loss"
+done
+for file in model.safetensors optimiser.safetensors; do
+    cmp -s "apart/step-00000006/$file" "apart-ranks/step-00000006/$file" || fail "contrastive pretraining on 2 ranks differs in $file"
+done
+expect 0 train retrieval "task.init=$work/apart" "run.out=$work/on" run.steps=2
+complained "transfer: 115 tensors taken" # the retrieval head goes on
+expect 8 train tiny objective.contrastive_weight=1 task.negatives=step "run.out=$work/no"
+complained "of their group"
+
 # predictions as files for servers
 for task in vqa nlvr2 nli classify; do
     expect 0 "$BIN/vlmoe-eval" --checkpoint "$task" --results "$task.results"

@@ -108,7 +108,7 @@ def configs(out):
     stream = {"vqa": "pairs", "nlvr2": "pairs", "retrieval": "pairs", "classify": "images", "nli": "texts"}
     more = {"vqa": {"model": {"image_size": 24}, "task": {"head_lr": 20.0}},
             "nlvr2": {"task": {"layer_decay": 0.8}},
-            "retrieval": {"task": {"rerank": 3}},
+            "retrieval": {"task": {"rerank": 3, "freeze_moe": False}},  # experts learn from two encodings of a group
             "classify": {"task": {"mixup": 0.8, "cutmix": 1.0, "label_smoothing": 0.1}, "data": {"randaug_n": 2}},
             "nli": {"task": {"freeze_moe": False, "head_dropout": 0.1}}}
     for task, name in stream.items():
