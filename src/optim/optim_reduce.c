@@ -134,7 +134,12 @@ static vlmoe_status reduce(vlmoe_context *ctx)
 vlmoe_status vlm_reduce_micro_step(vlmoe_context *ctx)
 {
     vlm_ctx_error(ctx);
-    if (ctx->spreads) VLM_TRY(reduce(ctx));
+    if (ctx->spreads) {
+        vlm_span_begin(ctx->spans, VLM_SPAN_PHASE, "sums over ranks", NULL, -1);
+        vlmoe_status st = reduce(ctx);
+        vlm_span_end(ctx->spans);
+        VLM_TRY(st);
+    }
     return vlm_grad_groups_done(ctx, vlm_ctx_size(ctx));
 }
 
@@ -200,9 +205,8 @@ static vlmoe_status receive(vlmoe_context *ctx, const vlm_spread *s, trip *t, in
     return finish(ctx, s, t, bucket);
 }
 
-vlmoe_status vlm_reduce_share_values(vlmoe_context *ctx)
+static vlmoe_status share_values(vlmoe_context *ctx)
 {
-    if (!ctx->spreads) return VLMOE_OK;
     VLM_TRY(ctx->backend->sync(ctx->device, &ctx->error));
     for (int i = 0; i < ctx->spreads->n; i++) {
         const vlm_spread *s = &ctx->spreads->spread[i];
@@ -210,6 +214,15 @@ vlmoe_status vlm_reduce_share_values(vlmoe_context *ctx)
         if (s->n_wide < s->n) VLM_TRY(each_bucket(ctx, s, send_copies, receive));
     }
     return vlm_spreads_refresh(ctx);
+}
+
+vlmoe_status vlm_reduce_share_values(vlmoe_context *ctx)
+{
+    if (!ctx->spreads) return VLMOE_OK;
+    vlm_span_begin(ctx->spans, VLM_SPAN_PHASE, "values to ranks", NULL, -1);
+    vlmoe_status st = share_values(ctx);
+    vlm_span_end(ctx->spans);
+    return st;
 }
 
 /* Elements of section c that this rank owns. */
