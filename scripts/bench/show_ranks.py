@@ -1,8 +1,8 @@
 #!/usr/bin/python3
-"""The measuring of scripts/show/law-cost, planned and ep-overhead: what ranks cost, and what was planned of it."""
+"""The measuring of scripts/show/law-cost, planned and ep-overhead: what ranks cost, and what was planned of it. Numbers are read from the
+tools' JSON, never from their screens."""
 import argparse
 import json
-import math
 import os
 import re
 import statistics
@@ -31,19 +31,28 @@ class Trainer:
         self.settings, self.scratch, self.n = [*NO_EVALUATION, *args.settings], scratch, 0
 
     def run(self, ranks, *more, threads=1):
-        """Its output and the seconds of its steps but the first two."""
+        """What it held and sent (--memory --json), and the seconds of its steps but the first two."""
         self.n += 1
-        out = Path(self.scratch) / f"run{self.n}"
+        out, report = Path(self.scratch) / f"run{self.n}", Path(self.scratch) / f"held{self.n}.json"
         launch = ["mpirun", "-n", ranks] if ranks > 1 else []
-        text = output([*launch, *self.base, *self.settings, f"run.threads={threads}", f"run.out={out}", *more])
+        output([*launch, *self.base, *self.settings, f"run.threads={threads}", f"run.out={out}", "--memory", "--json", report, *more])
         lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-        return text, [line["seconds"] for line in lines if line["kind"] == "train"][2:]
+        return json.loads(report.read_text()), [line["seconds"] for line in lines if line["kind"] == "train"][2:]
 
-    def plan(self, ranks, machine, *more):
-        """Of one number of ranks: {"MiB a rank": ..., ...} by column."""
-        text = output([*self.base, *self.settings, *more, "--plan", "--ranks", ranks, "--machine", machine])
-        names, values = (re.split(r"\s{2,}|(?<=ranks)\s|(?<=rank)\s", line.strip()) for line in text.splitlines()[1:3])
-        return text, dict(zip(names, values))
+    def plan(self, config, ranks, machine, *settings):
+        """What --plan says of one number of ranks."""
+        file = Path(self.scratch) / "plan.json"
+        output([self.base[0], "--config", config, *settings, "--plan", "--ranks", ranks, "--machine", machine, "--json", file])
+        return json.loads(file.read_text())["rows"][0]
+
+
+def shares_of_steps(trace):
+    """Phase -> its part of the steps that a profile saw."""
+    spent = {}
+    for event in json.loads(Path(trace).read_text())["traceEvents"]:
+        if event.get("cat") == "phase":
+            spent[event["name"]] = spent.get(event["name"], 0) + event["dur"]
+    return {name: seconds / spent["step"] for name, seconds in spent.items()}
 
 
 def tensors(path):
@@ -70,14 +79,14 @@ def law_cost(args, trainer):
             print(f"| {ranks} | {line['elements']:,} | {line['ordered']:.4f} | {line['library']:.4f} | **{ratio:.2f}** |", flush=True)
             if ratio > 1.1:
                 shortfalls.append(f"{ranks} ranks, {elements} elements: {ratio:.2f} times the library's time")
-    text, _ = trainer.run(2, "run.steps=4", "--memory")
-    share = float(re.search(r"reductions of gradients.*?([0-9.]+) %", text).group(1)) if "reductions of gradients" in text else math.nan
-    if not math.isnan(share):
-        print(f"\n{args.config}, 2 ranks: {share:.1f} % of a step.")
+    trace = Path(trainer.scratch) / "trace.json"
+    trainer.run(2, "run.steps=4", f"--profile={trace}")
+    share = shares_of_steps(trace)
+    print(f"\n{args.config}, 2 ranks on this machine: sums over ranks {share['sums over ranks']:.1%} of a step, waiting for the other rank's backward "
+          f"included; new values to ranks {share['values to ranks']:.1%}.")
     for machine in args.machine or ("configs/machines/h100_sxm_8.json",):
-        text = output([f"{args.build}/vlmoe-train", "--config", "configs/vlmoe/base_32e.json", "--plan", "--ranks", 32, "--machine", machine])
-        at = text.splitlines()[1].index("gradients")
-        predicted = float(text.splitlines()[2][at - 3:at + 9].strip().rstrip("%"))
+        row = trainer.plan("configs/vlmoe/base_32e.json", 32, machine)
+        predicted = 100 * row["seconds"]["gradients"] / row["step_seconds"]
         print(f"\nPredicted for configs/vlmoe/base_32e.json on 32 ranks of {Path(machine).stem}, nothing overlapping: gradients {predicted:.1f} % of a step (aim 3).")
         if predicted > 3:
             shortfalls.append(f"{Path(machine).stem}: {predicted:.1f} % of a step predicted at 32 ranks, aimed at 3")
@@ -106,10 +115,10 @@ def planned(args, trainer):
     element = 2 if width["run"]["dtype"] == "bf16" else 4
     print("| ranks | MiB planned | MiB held | off by | s planned | s a step | off by |\n|---|---|---|---|---|---|---|", flush=True)
     for ranks in args.ranks or (1, 2):
-        text, _ = trainer.plan(ranks, machine)
-        planned_mib, planned_seconds = (float(text.splitlines()[2].split()[i]) for i in (1, 2))
-        text, seconds = trainer.run(ranks, f"run.steps={args.rounds}", "--memory", threads=max(1, os.cpu_count() // ranks))
-        held = float(re.findall(r"together\s+([0-9.]+) MiB", text)[-1])
+        row = trainer.plan(args.config, ranks, machine, *trainer.settings)
+        planned_mib, planned_seconds = row["memory_bytes"] / 2**20, row["step_seconds"]
+        report, seconds = trainer.run(ranks, f"run.steps={args.rounds}", threads=max(1, os.cpu_count() // ranks))
+        held = report["held_bytes"]["together"] / 2**20
         step = statistics.median(seconds)
         off_memory, off_seconds = planned_mib / held - 1, planned_seconds / step - 1
         print(f"| {ranks} | {planned_mib:.0f} | {held:.0f} | {off_memory:+.1%} | {planned_seconds:.3f} | {step:.3f} | {off_seconds:+.0%} |", flush=True)
@@ -118,15 +127,14 @@ def planned(args, trainer):
     ranks, dump = 2, Path(trainer.scratch) / "step.safetensors"
     one_step = ["run.steps=1", f"run.groups={ranks}"]
     trainer.run(1, *one_step, "--dump-step", dump)
-    text, _ = trainer.run(ranks, *one_step, "--memory")
-    sent = {name: int(number) for name, number in re.findall(r"sent: (rows|gradients|values)\s+(\d+) bytes", text)}
-    state = {name: int(number) for name, number in re.findall(r"planned: (gradients|values)\s+(\d+) bytes", text)}
+    traffic = trainer.run(ranks, *one_step)[0]["traffic"]
+    sent = traffic["sent_bytes"]
     rows = expected_rows(dump, ranks)
-    expected = {"rows": 4 * rows * width["model"]["width"] * element, **state}
+    expected = {"rows": 4 * rows * width["model"]["width"] * element, **traffic["planned_bytes"]}
     print("\n| sent by rank 0 of 2 in one step | bytes counted | by formula |\n|---|---|---|")
     for name in ("rows", "gradients", "values"):
-        print(f"| {name} | {sent.get(name, -1):,} | {expected.get(name, -2):,} |")
-        if sent.get(name, -1) != expected.get(name, -2):
+        print(f"| {name} | {sent[name]:,} | {expected[name]:,} |")
+        if sent[name] != expected[name]:
             shortfalls.append(f"{name}: counted and planned bytes differ")
     return shortfalls
 
@@ -136,14 +144,13 @@ def ep_overhead(args, trainer):
     waits = []
     for _ in range(args.rounds):
         for ranks, threads in ((1, 2), (2, 1)):
-            text, seconds = trainer.run(ranks, "run.steps=5", "--memory", threads=threads)
+            report, seconds = trainer.run(ranks, "run.steps=5", threads=threads)
             both[ranks] += seconds
-            waits += [float(x) for x in re.findall(r"waited for other ranks\s+([0-9.]+) s", text)] if ranks == 2 else []
+            waits += [report["traffic"]["wait_seconds"]] if ranks == 2 else []
     one, two = (statistics.median(both[ranks]) for ranks in (1, 2))
     print(f"{args.config}: one rank with two threads {one:.3f} s a step, two ranks with one thread each {two:.3f} s: ratio **{two / one:.2f}** "
           f"({min(both[1]):.3f}-{max(both[1]):.3f}, {min(both[2]):.3f}-{max(both[2]):.3f}).")
-    if waits:
-        print(f"Rank 0 waited for the other {statistics.median(waits):.3f} s in 5 steps: uneven rows, moving bytes, and the last rank's start.")
+    print(f"Rank 0 waited for the other {statistics.median(waits):.3f} s in 5 steps: uneven rows, moving bytes, and the last rank's start.")
     return []
 
 

@@ -1,5 +1,6 @@
 /* Exit codes, messages and sub-commands of the tools. */
 #include "cli_common.h"
+#include "base_file.h"
 
 #include <errno.h>
 #include <math.h>
@@ -144,4 +145,10 @@ bool vlm_cli_double(const char *tool, const char *what, const char *text, double
     }
     *out = value;
     return true;
+}
+
+vlmoe_status vlm_cli_write_json(const char *path, const vlm_text *json, vlmoe_error *error)
+{
+    if (json->failed) return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for %s", path);
+    return vlm_file_replace(path, json->data, json->bytes, error);
 }

@@ -2,7 +2,7 @@
 #ifndef VLM_CLI_COMMON_H
 #define VLM_CLI_COMMON_H
 
-#include "base.h"
+#include "base_json.h"
 
 /* Exit codes of every tool. Scripts depend on them: never renumber. */
 enum {
@@ -32,6 +32,9 @@ int vlm_cli_usage(const char *tool, const char *format, ...) __attribute__((form
 
 /* Flush standard output; a failed write (full disk, closed pipe) turns CLI_OK into CLI_IO. */
 int vlm_cli_finish(const char *tool, int code);
+
+/* A text made for a file: replaced whole. Errors: NOMEM (the text is not whole), IO. */
+vlmoe_status vlm_cli_write_json(const char *path, const vlm_text *json, vlmoe_error *error);
 
 /* A sub-command: argv[0] is "TOOL NAME", as messages should have it. Returns an exit code. */
 typedef struct vlm_cli_command {

@@ -145,7 +145,8 @@ static vlmoe_status compare_beginnings(vlm_seat *seat, const vlmoe_trainer *trai
     return st;
 }
 
-static void show_held(const vlmoe_trainer *trainer, int64_t steps)
+static vlmoe_status show_held(const vlmoe_trainer *trainer, int64_t steps, const char *json,
+                              vlmoe_error *error)
 {
     vlm_plan held = {0};
     vlm_plan_held(trainer, &held);
@@ -153,6 +154,7 @@ static void show_held(const vlmoe_trainer *trainer, int64_t steps)
                         &held, trainer->config);
     vlm_cli_show_peak();
     vlm_cli_show_traffic(trainer, &held, steps);
+    return json ? vlm_cli_write_held(json, trainer, &held, steps, error) : VLMOE_OK;
 }
 
 static vlmoe_status run_rank(job *j, bool is_first, vlm_rank_log *log, vlmoe_trainer **trainer,
@@ -180,7 +182,7 @@ static vlmoe_status run_rank(job *j, bool is_first, vlm_rank_log *log, vlmoe_tra
     if (is_first) j->end = end;
     if (is_first && j->o->shows_memory) {
         vlm_screen_end_line(&j->screen);
-        show_held(*trainer, (*trainer)->step - j->screen.first_step);
+        VLM_TRY(show_held(*trainer, (*trainer)->step - j->screen.first_step, j->o->json, error));
     }
     return VLMOE_OK;
 }

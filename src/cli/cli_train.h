@@ -7,6 +7,7 @@
 enum { VLM_CLI_MOST_ARGS = 256 };
 typedef struct vlm_cli_train_options {
     bool resume, dry_run, shows_memory, profiles;
+    const char *json;                    /* with shows_memory: a file for the same numbers; NULL = none */
     const char *dump;                    /* file for the inputs and gradients of the next step; NULL = none */
     const char *trace;                   /* of the profile; NULL = run.out/trace.json */
     int64_t profile_first, profile_last; /* 0 = as vlm_profile_create chooses */

@@ -25,6 +25,7 @@ static const char usage[] =
     "    --ranks N[,M..] how many [1]\n"
     "    --machine FILE  on this machine [the present one, measured now]; configs/machines/\n"
     "    --skew X        rows of the busiest rank over the mean [1]\n"
+    "  --json FILE       with --plan or --memory: the same numbers, whole, into a file\n"
     "  --calibrate FILE  measure the present machine with this config's widths, for --machine\n"
     "  --verify[=STEPS]  a few steps [3] on this run's ranks and on one rank alone, nothing is "
     "written:\n"
@@ -92,6 +93,7 @@ enum {
     OPT_RANKS,
     OPT_MACHINE,
     OPT_SKEW,
+    OPT_JSON,
     OPT_CALIBRATE,
     OPT_DUMP,
     OPT_VERIFY,
@@ -112,6 +114,7 @@ static const struct option long_options[] = {
     {"ranks", required_argument, NULL, OPT_RANKS},
     {"machine", required_argument, NULL, OPT_MACHINE},
     {"skew", required_argument, NULL, OPT_SKEW},
+    {"json", required_argument, NULL, OPT_JSON},
     {"calibrate", required_argument, NULL, OPT_CALIBRATE},
     {"dump-step", required_argument, NULL, OPT_DUMP},
     {"verify", optional_argument, NULL, OPT_VERIFY},
@@ -147,6 +150,8 @@ static const char **text_option(int code, options *o)
         return &o->plan.machine;
     case OPT_SKEW:
         return &o->plan.skew;
+    case OPT_JSON:
+        return &o->plan.json;
     case OPT_CALIBRATE:
         return &o->calibrate;
     case OPT_DUMP:
@@ -229,6 +234,9 @@ int main(int argc, char **argv)
     if (!o.config) return vlm_cli_usage("vlmoe-train", "--config FILE is missing");
     if (o.run.profile_first && !o.run.profiles)
         return vlm_cli_usage("vlmoe-train", "--profile-steps goes with --profile");
+    if (o.plan.json && !o.plans && !o.run.shows_memory)
+        return vlm_cli_usage("vlmoe-train", "--json goes with --plan or --memory");
+    o.run.json = o.plan.json;
     if ((o.plan.ranks || o.plan.machine || o.plan.skew) && !o.plans)
         return vlm_cli_usage("vlmoe-train", "--ranks, --machine and --skew go with --plan");
     if (o.run.n_force && !o.run.resume)

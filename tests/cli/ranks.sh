@@ -35,6 +35,21 @@ for ranks in 1 4; do
 done
 same_runs codes1 codes4
 
+# ---- what was held and sent, as JSON, and where a profile has the sums over ranks
+expect 0 "$train" "${tiny[@]}" run.out=held run.ranks=2 --memory --json held.json --profile=trace.json
+said "sums over ranks"
+cat >held.py <<'PY'
+import json
+import sys
+
+held, trace = (json.load(open(name)) for name in sys.argv[1:3])
+parts = held["held_bytes"]
+assert held["steps"] == 6 and sum(parts.values()) == 2 * parts["together"] > 0 and parts["arriving"] > 0, held
+assert all(held["traffic"]["sent_bytes"][name] == planned > 0 for name, planned in held["traffic"]["planned_bytes"].items()), held
+assert {"sums over ranks", "values to ranks"} <= {event["name"] for event in trace["traceEvents"] if event.get("cat") == "phase"}
+PY
+expect 0 python3 held.py held.json trace.json
+
 # ---- stopped at 2 ranks, gone on at 4, then at 1
 long=("${tiny[@]}" run.steps=40 run.save_every=0 run.eval_every=0)
 expect 0 "$train" "${long[@]}" run.out=long

@@ -52,6 +52,26 @@ complained "--ranks 2,: expected"
 expect 3 "$train" --config "$SOURCE/configs/vlmoe/base_32e.json" --plan --machine "$SOURCE/configs/smoke/emoji.json"
 complained "unknown key"
 expect 2 "$train" --config "$SOURCE/configs/vlmoe/base_32e.json" --skew 2
+# The same numbers as JSON: parts add up to the step, and are the screen's.
+expect 0 "$train" --config "$SOURCE/configs/vlmoe/small_8e.json" --plan --ranks 1,32 --machine "$machine" --json ../plan.json
+cp ../.out ../table
+cat >../plan.py <<'PY'
+import json
+import sys
+
+plan, lines = json.load(open(sys.argv[1])), open(sys.argv[2]).read().splitlines()[2:]
+assert [row["ranks"] for row in plan["rows"]] == [1, 32] and plan["groups"] == 32 and plan["skew"] == 1
+for row, line in zip(plan["rows"], lines, strict=True):
+    assert abs(sum(row["seconds"].values()) / row["step_seconds"] - 1) < 1e-9, row
+    ranks, memory, seconds = (float(word) for word in line.split()[:3])
+    assert ranks == row["ranks"] and abs(memory - row["memory_bytes"] / 2**20) <= 0.5 and abs(seconds - row["step_seconds"]) <= 0.0005, line
+    assert (sum(row["sent_bytes"].values()) > 0) == (row["ranks"] > 1), row
+PY
+expect 0 python3 ../plan.py ../plan.json ../table
+rm ../plan.json ../plan.py ../table
+expect 2 "$train" --config "$SOURCE/configs/vlmoe/base_32e.json" --json ../plan.json
+complained "--json goes with --plan or --memory"
+expect 4 "$train" --config "$SOURCE/configs/vlmoe/small_8e.json" --plan --machine "$machine" --json ../nowhere/plan.json
 
 for config in $(find "$SOURCE/configs" -name '*.json' -not -path '*/machines/*'); do
     expect 0 "$train" --config "$config" model.words=64000 --dry-run
