@@ -21,7 +21,7 @@ done_steps() { # done_steps NAME: by its records
 
 # stopped NAME AT SETTING...: start or resume, ask to stop once AT steps are recorded. 0 where it stopped in time. mpirun is asked by
 # SIGUSR1, which it passes on; TERM it would turn into a kill.
-stopped() {
+stopped() { # no program may stand before mpirun that would take the signal
     local name=$1 at=$2 code=0 pid signal=TERM
     shift 2
     run_of "$name" --resume "$@"
