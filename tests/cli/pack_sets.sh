@@ -79,6 +79,15 @@ expect 2 "$data" pack --format vqav2 --in q.json --labels answers.txt --images i
 complained "holds pictures or labels.txt already"
 expect 0 "$data" verify vqa
 
+expect 0 "$data" pack --format vqav2 --in q.json --annotations a.json --labels answers.txt --images img --out first --limit 1
+said "1 rows read, 1 packed in first"
+
+# ---- a disk that fills up: nothing is left, wherever it happens
+for kilobytes in 1 2 5; do # the last has room for the pictures, not for the samples
+    expect 4 bash -c "ulimit -f $kilobytes; exec '$data' pack --format vqav2 --in q.json --labels answers.txt --images img --out full"
+    [ ! -e full ] || fail "at $kilobytes kB something was left: $(ls -R full)"
+done
+
 # ---- what is missing is named; nothing is left, or the rest is packed
 rm img/val2014/COCO_val2014_000000000007.jpg
 head -c 20 img/val2014/COCO_val2014_000000000008.jpg >img/val2014/COCO_val2014_000000000009.jpg
