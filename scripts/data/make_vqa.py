@@ -64,8 +64,9 @@ class Asker:
         self.actions = [p["action"] for p in pictures if p["action"] in ACTIONS]
 
     def either(self, true, seen):
-        """(what is asked for, whether it is true): as often true as not, a false one drawn from what other pictures show."""
-        if self.draw.random() < 0.5:
+        """(what is asked for, whether it is true): as often true as not, a false one drawn from what other pictures show, if any
+        show another."""
+        if self.draw.random() < 0.5 or seen[0] == true and len(set(seen)) == 1:
             return true, "yes"
         while True:
             other = self.draw.choice(seen)
