@@ -21,6 +21,8 @@
 
 /* Pairs are read together in a second encoding, which draws noise, dropout and drop path of its own: at the group's number plus this. */
 #define VLM_SECOND_ENCODING ((int64_t)1 << 32)
+/* That of pairs whose words and patches are hidden as well: apart, beside masked pretraining. */
+#define VLM_CONTRASTIVE_ENCODING ((int64_t)2 << 32)
 
 /* What the contrastive loss of a step is for one group: rows of vlm_contrastive_solve's results. */
 typedef struct vlm_contrastive_part {

@@ -251,6 +251,8 @@ vlmoe_status vlm_dump_group(vlm_dump *dump, vlmoe_trainer *t, vlmoe_tape *tape,
     if (!st && model) st = vlm_dump_encoding(dump, t, tape, model, base);
     if (!st && model == &recording->masked.model)
         st = dump_results(dump, t, tape, &recording->masked, base);
+    if (!st && model == &recording->masked.model && recording->retrieval.n)
+        st = vlm_dump_contrastive(dump, t, tape, &recording->retrieval, base);
     if (!st && model == &recording->task.model)
         st = vlm_dump_task(dump, t, tape, group, &recording->task, base);
     if (!st && model == &recording->retrieval.apart_model)

@@ -17,6 +17,8 @@ vlmoe_status vlm_dump_encoding(vlm_dump *dump, vlmoe_trainer *trainer, vlmoe_tap
 /* Labels and results of a group of a task; base is the group's name. */
 vlmoe_status vlm_dump_task(vlm_dump *dump, vlmoe_trainer *trainer, vlmoe_tape *tape, const vlm_group *group, const vlm_task *task,
                            const char *base);
+/* The contrastive part of a pretraining group. */
+vlmoe_status vlm_dump_contrastive(vlm_dump *dump, vlmoe_trainer *trainer, vlmoe_tape *tape, const vlm_retrieval *retrieval, const char *base);
 vlmoe_status vlm_dump_retrieval(vlm_dump *dump, vlmoe_trainer *trainer, vlmoe_tape *tape, const vlm_retrieval *retrieval, const char *base);
 
 #endif

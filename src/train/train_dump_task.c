@@ -50,17 +50,36 @@ vlmoe_status vlm_dump_task(vlm_dump *dump, vlmoe_trainer *t, vlmoe_tape *tape,
     return put_total(&at, tape);
 }
 
-/* The second encoding's routes under "group.P/together". */
-static vlmoe_status put_together(const place *at, vlmoe_tape *tape, const vlm_retrieval *r)
+/* The routes of one more encoding under "group.P/NAME": it drew at the group's number plus `offset`. */
+static vlmoe_status put_encoding(const place *at, vlmoe_tape *tape, const vlm_mome_output *model,
+                                 const char *name, int64_t offset)
 {
     const int64_t step = tape->step, group = tape->group;
-    char *base = vlm_format("%s/together", at->base);
+    char *base = vlm_format("%s/%s", at->base, name);
     if (!base) return vlm_fail(&at->trainer->error, VLMOE_E_NOMEM, "out of memory for a step dump");
-    vlm_tape_place(tape, step, group + VLM_SECOND_ENCODING);
-    vlmoe_status st = vlm_dump_encoding(at->dump, at->trainer, tape, &r->together_model, base);
+    vlm_tape_place(tape, step, group + offset);
+    vlmoe_status st = vlm_dump_encoding(at->dump, at->trainer, tape, model, base);
     vlm_tape_place(tape, step, group);
     vlm_free(base);
     return st;
+}
+
+static vlmoe_status put_features(const place *at, const vlm_retrieval *r)
+{
+    VLM_TRY(put_ints(at, "concept", r->n, r->concept));
+    VLM_TRY(put_tensor(at, "image", r->feature[VLM_SIDE_IMAGE]));
+    return put_tensor(at, "text", r->feature[VLM_SIDE_TEXT]);
+}
+
+vlmoe_status vlm_dump_contrastive(vlm_dump *dump, vlmoe_trainer *t, vlmoe_tape *tape,
+                                  const vlm_retrieval *r, const char *base)
+{
+    const place at = {dump, t, base};
+    vlm_retrieval_metrics metrics;
+    VLM_TRY(put_features(&at, r));
+    VLM_TRY(vlm_retrieval_metrics_read(tape, t->contrast_head, r, &metrics));
+    VLM_TRY(put_loss(&at, "contrastive", metrics.contrastive));
+    return put_encoding(&at, tape, &r->apart_model, "apart", VLM_CONTRASTIVE_ENCODING);
 }
 
 vlmoe_status vlm_dump_retrieval(vlm_dump *dump, vlmoe_trainer *t, vlmoe_tape *tape,
@@ -68,15 +87,14 @@ vlmoe_status vlm_dump_retrieval(vlm_dump *dump, vlmoe_trainer *t, vlmoe_tape *ta
 {
     const place at = {dump, t, base};
     vlm_retrieval_metrics metrics;
-    VLM_TRY(put_ints(&at, "concept", r->n, r->concept));
+    VLM_TRY(put_features(&at, r));
     VLM_TRY(put_ints(&at, "negative_image", r->n, r->negative[VLM_SIDE_IMAGE]));
     VLM_TRY(put_ints(&at, "negative_text", r->n, r->negative[VLM_SIDE_TEXT]));
-    VLM_TRY(put_tensor(&at, "image", r->feature[VLM_SIDE_IMAGE]));
-    VLM_TRY(put_tensor(&at, "text", r->feature[VLM_SIDE_TEXT]));
     VLM_TRY(put_tensor(&at, "logits", r->match_logits));
     VLM_TRY(vlm_retrieval_metrics_read(tape, t->head, r, &metrics));
     if (r->in_group) VLM_TRY(put_loss(&at, "contrastive", metrics.contrastive));
     if (r->match_logits) VLM_TRY(put_loss(&at, "matching", metrics.matching));
-    if (r->match_logits) VLM_TRY(put_together(&at, tape, r));
+    if (r->match_logits)
+        VLM_TRY(put_encoding(&at, tape, &r->together_model, "together", VLM_SECOND_ENCODING));
     return put_total(&at, tape);
 }

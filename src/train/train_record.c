@@ -63,7 +63,7 @@ static void record_contrastive(vlmoe_tape *tape, const vlm_models *m, const vlmo
                              .token = token,
                              .text_offset = group->text_offset,
                              .concept = group->concept};
-    vlm_tape_place(tape, tape->step, place + 2 * VLM_SECOND_ENCODING);
+    vlm_tape_place(tape, tape->step, place + VLM_CONTRASTIVE_ENCODING);
     vlm_retrieval_record(tape, &parts, &apart, NULL, out);
     vlm_tape_place(tape, tape->step, place);
 }
