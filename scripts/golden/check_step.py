@@ -19,11 +19,13 @@ import sys
 import numpy as np
 import torch
 
+import second_encoding
 import step_optimiser
 import step_routes
+import task_torch
 import tokeniser_torch
 import vlmoe_torch as vt
-from step_reference import Dump, compute
+from step_reference import Dump, compute, detached
 
 U32 = 2.0 ** -24  # unit roundoff of float32
 FACTOR = 3.0      # how much farther from float64 than PyTorch we may be
@@ -75,6 +77,8 @@ def check_names(judge, dump):
         return
     n_codes = params["code_head.weight"].shape[0] if "code_head.weight" in params else 0
     expected = vt.parameter_shapes(dump.config, params["word_embedding.weight"].shape[0], n_codes)
+    if dump.config.objective.contrastive_weight > 0:
+        expected |= task_torch.head_shapes(dump.config, 0)
     for kind in ("param/", "grad/", "after/"):
         found = {name: array.shape for name, array in dump.named(kind).items()}
         for name in sorted(set(found) | set(expected)):
@@ -150,13 +154,38 @@ def compare_parts(judge, dump, exact, peer):
         judge.compare(f"group.{i}/hidden", dump.tensors[f"group.{i}/hidden"], exact.hidden[i], peer.hidden[i])
 
 
+def contrastive_part(dump):
+    """The pairs that a group encodes once more, apart, as a dump of their own; None where there is no such part."""
+    if not dump.config.objective.contrastive_weight > 0:
+        return None
+    apart = second_encoding.SecondEncoding(dump, "apart", [task_torch.apart_group(group) for group in dump.groups])
+    for i, group in enumerate(dump.groups):
+        group.apart = apart.groups[i], dump.torch(f"group.{i}/concept", torch.long), apart.routes(i)
+    return apart
+
+
+def compare_contrastive(judge, dump, apart, exact, peer):
+    for i, (ours, theirs) in enumerate(zip(exact.models, peer.models)):
+        step_routes.check_group(judge, apart, i, *({key: detached(route) for key, route in m.apart_routing.items()} for m in (ours, theirs)))
+        for name in ("image", "text"):
+            judge.compare(f"group.{i}/{name}", dump.tensors[f"group.{i}/{name}"], ours.results[name].detach(), theirs.results[name].detach())
+        judge.compare(f"group.{i}/losses.contrastive", dump.tensors[f"group.{i}/losses.contrastive"], ours.results["contrastive"].detach(),
+                      theirs.results["contrastive"].detach(), peer_error=judge.floor * float(ours.results["contrastive"]))
+
+
 def check(dump, model=vt.Model):
     """model: the class that plays PyTorch's part (a test passes others)."""
     judge = Judge(dump.config.model.layers)
     check_names(judge, dump)
+    apart = contrastive_part(dump)
+    if apart:
+        model = task_torch.ContrastiveModel
     for i in range(len(dump.groups)):
         check_drop_path(judge, dump, i)
         step_routes.check_shapes(judge, dump, i)
+        if apart:
+            check_drop_path(judge, apart, i)
+            step_routes.check_shapes(judge, apart, i)
     check_codes(judge, dump)
     if judge.failures:
         return judge
@@ -165,6 +194,8 @@ def check(dump, model=vt.Model):
     peer = compute(params, dump.config, dump.groups, routes, torch.float32, dump.config.run.dtype == "bf16", model=model)
     for i in range(len(dump.groups)):
         step_routes.check_group(judge, dump, i, exact.routing[i], peer.routing[i])
+    if apart:
+        compare_contrastive(judge, dump, apart, exact, peer)
     step_routes.compare_losses(judge, dump, exact, peer)
     compare_parts(judge, dump, exact, peer)
     compare_gradients(judge, dump, exact, peer)

@@ -18,6 +18,7 @@ import sys
 import torch
 
 import check_step
+import second_encoding
 import step_optimiser
 import step_routes
 import task_torch
@@ -38,21 +39,12 @@ class TaskDump(Dump):
                                  get("concept", torch.long), *[None if x is None else x.tolist() for x in negatives])
 
 
-class Together:
-    """The second encoding of retrieval as a dump of its own, for the checks of routes and drop path."""
+class Together(second_encoding.SecondEncoding):
+    """Pairs that retrieval reads together."""
 
     def __init__(self, dump):
-        self.config = dump.config
-        self.tensors = {name.replace("/together/", "/"): array for name, array in dump.tensors.items() if "/together/" in name}
         model = task_torch.TaskModel({"norm.weight": torch.zeros(0)}, dump.config)
-        self.groups = []
-        for i, group in enumerate(dump.groups):
-            pairs, _ = model.together(group, dump.labels(i))
-            name = f"group.{i}/drop_path"
-            pairs.drop_path = torch.from_numpy(self.tensors[name].copy()) if name in self.tensors else None
-            self.groups.append(pairs)
-
-    torch, routes = Dump.torch, Dump.routes
+        super().__init__(dump, "together", [model.together(group, dump.labels(i))[0] for i, group in enumerate(dump.groups)])
 
 
 @dataclasses.dataclass

@@ -19,8 +19,6 @@ class Dump:
         self.config = run_config.parse(self.metadata["config"], path)
         if self.config.run.task not in self.tasks:
             raise ValueError(f"{path}: a dump of task {self.config.run.task}; known here: {', '.join(self.tasks)}")
-        if self.config.objective.contrastive_weight > 0:
-            raise ValueError(f"{path}: a step with objective.contrastive_weight; that part of pretraining is not in this model")
         self.groups = [self.group(i) for i in range(self.config.run.groups)]
 
     def named(self, prefix):
@@ -61,6 +59,7 @@ class Result:
     """Of one type of computation: per group what was computed, and the mean gradients."""
     hidden: list
     loss: list     # the group's whole loss
+    models: list   # that computed them
     parts: list    # {part: (nll, logits, target)} detached
     routing: list  # {(block, modality): Route} detached
     grads: dict    # mean over groups, float64
@@ -74,12 +73,13 @@ def detached(route):
 def compute(params, config, groups, routes, dtype, bf16=False, model=vt.Model):
     """params: numpy arrays by name. routes: one dictionary a group, or None = own choices without noise."""
     p = {name: torch.tensor(array, dtype=dtype, requires_grad=True) for name, array in params.items()}
-    result = Result([], [], [], [], {})
+    result = Result([], [], [], [], [], {})
     for i, group in enumerate(groups):
         m = model(p, config)
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             loss, hidden, parts = m.loss(group, {key: dataclasses.replace(r) for key, r in routes[i].items()} if routes else None)
         loss.backward()
+        result.models.append(m)
         result.hidden.append(hidden.detach())
         result.loss.append(loss.item())
         result.parts.append({part: tuple(x.detach() for x in values) for part, values in parts.items()})

@@ -143,6 +143,34 @@ class TaskModel(vt.Model):
         return total, results
 
 
+class ContrastiveModel(TaskModel):
+    """Masked pretraining with objective.contrastive_weight. The second encoding of a group is group.apart = (group, concept, routes)."""
+
+    def balance(self):
+        return vt.Model.balance(self)
+
+    def loss(self, group, routes=None):
+        total, hidden, parts = vt.Model.loss(self, group, routes)
+        apart, concept, apart_routes = group.apart
+        first, self.routing = self.routing, {}
+        features = self.features(apart, self.encode(apart, {key: dataclasses.replace(route) for key, route in apart_routes.items()}))
+        rows, _ = self.contrastive(features, concept)
+        total = total + self.balance() + self.config.objective.contrastive_weight * rows.mean()
+        self.routing, self.apart_routing = first, self.routing
+        self.results = {"image": features[0], "text": features[1], "contrastive": rows.mean()}
+        return total, hidden, parts
+
+
+def apart_group(group):
+    """Pictures and texts of the pairs of a masked group, apart and nothing hidden."""
+    n = group.n_pairs
+    offset = group.text_offset[:n + 1]
+    token, target = group.token[:offset[-1]], group.token_target[:offset[-1]]
+    seen = torch.where(target >= 0, target, token)
+    pixels = group.pixels[group.n_images:]
+    return vt.Group(n, 0, n, pixels, torch.zeros_like(group.patch_mask[group.n_images:]), seen, torch.full_like(seen, -1), offset)
+
+
 def spans_step(config):
     return config.run.task == "retrieval" and config.task.negatives == "step" and config.task.contrastive_weight > 0
 
@@ -159,6 +187,10 @@ def head_shapes(config, classes):
     task, D = config.run.task, config.model.width
     base = f"head.{task}."
     shapes = {}
+
+    if task == "pretrain":  # of its contrastive part
+        E, base = config.task.embed_width or D, "head.retrieval."
+        return {base + "image.weight": (E, D), base + "text.weight": (E, D), base + "log_scale": (1,)}
 
     def linear(name, out, width, has_bias=True):
         shapes[base + name + ".weight"] = (out, width)
