@@ -128,6 +128,9 @@ static void freeze(vlm_param *param)
 
 void vlm_task_set_params(const vlmoe_config *c, vlmoe_context *ctx)
 {
+    if (vlm_task_of(c)->is_tuned && c->task.freeze_moe && !c->task.init[0])
+        vlm_logf(&ctx->log, VLMOE_LOG_WARN, "transfer",
+                 "task.init is empty and task.freeze_moe true: routers and experts stay random");
     for (int64_t i = 0; i < ctx->n_params; i++) {
         vlm_param *param = ctx->params[i];
         if (!vlm_task_of(c)->is_tuned) { /* reading together is retrieval's */

@@ -149,6 +149,8 @@ complained "task.init"
 expect 0 "$BIN/vlmoe-data" vocab --in "$work/art/train_text.txt" --size 58 --out "$work/other.model"
 expect 2 train vqa "run.out=$work/no" data.text_model="$work/other.model"
 complained "is not the text model of task.init"
+expect 0 train classify "run.out=$work/random" task.init= run.steps=1
+complained "routers and experts stay random"
 sed -i 's/red/pink/' tasks/vqa_val/labels.txt
 expect 2 "$BIN/vlmoe-eval" --checkpoint vqa
 complained "labels.txt"
