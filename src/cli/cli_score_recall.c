@@ -153,32 +153,48 @@ static vlmoe_status put_result(const char *before, const vlm_recall_result *r, c
                          before);
 }
 
-static vlmoe_status measure(const matrix *m, const vlm_recall_set *set, vlm_score_sheet *out,
-                            vlmoe_error *error)
+/* What is wrong with a set, but for its folds, stands in the file that says whose texts are whose. */
+static vlmoe_status open_recall(const vlm_recall_set *set, const char *whose, vlm_recall **out,
+                                vlmoe_error *error)
 {
-    vlm_recall *recall = NULL;
-    vlm_recall_result all, folds;
+    vlmoe_status st = vlm_recall_create(set, out, error);
+    bool fits_folds = !set->fold || set->n_images % set->fold == 0;
+    if (st != VLMOE_E_ARG || !fits_folds) return st;
+    error->status = VLMOE_E_FORMAT;
+    return vlm_fail_in(error, "%s", whose);
+}
+
+static vlmoe_status show_all(const matrix *m, vlm_recall *recall, vlmoe_error *error)
+{
     float *block = vlm_alloc_array((size_t)m->columns, ROWS * sizeof *block);
-    vlmoe_status st = block ? vlm_recall_create(set, &recall, error)
-                            : vlm_fail(error, VLMOE_E_NOMEM, "no memory for rows of scores");
+    if (!block) return vlm_fail(error, VLMOE_E_NOMEM, "no memory for rows of scores");
+    vlmoe_status st = VLMOE_OK;
     for (int time = 0; time < 2; time++)
         for (int64_t i = 0; i < m->rows && !st; i += ROWS) {
             int64_t n = VLM_MIN(ROWS, m->rows - i);
             copy_rows(m, i, n, block);
             st = vlm_recall_show(recall, i, n, block, error);
         }
-    if (!st) st = vlm_recall_finish(recall, &all, &folds, error);
-    if (!st) st = put_result("", &all, m, out, error);
-    if (!st && set->fold) st = put_result("folds, ", &folds, m, out, error);
-    vlm_recall_destroy(recall);
     vlm_free(block);
     return st;
+}
+
+static vlmoe_status measure(const char *path, const matrix *m, vlm_recall *recall, int64_t fold,
+                            vlm_score_sheet *out, vlmoe_error *error)
+{
+    vlm_recall_result all, folds;
+    vlmoe_status st = show_all(m, recall, error);
+    if (st) return vlm_fail_in(error, "%s", path);
+    VLM_TRY(vlm_recall_finish(recall, &all, &folds, error));
+    VLM_TRY(put_result("", &all, m, out, error));
+    return fold ? put_result("folds, ", &folds, m, out, error) : VLMOE_OK;
 }
 
 vlmoe_status vlm_score_retrieval(const vlm_score_options *options, const char *results,
                                  vlm_score_sheet *out, vlmoe_error *error)
 {
     matrix m = {0};
+    vlm_recall *recall = NULL;
     int64_t *image_of = NULL, *concept = NULL;
     vlmoe_status st = vlm_map_open(results, &m.map, error);
     if (!st) st = parse_npy(results, &m, error);
@@ -195,7 +211,10 @@ vlmoe_status vlm_score_retrieval(const vlm_score_options *options, const char *r
                           .image_of = image_of,
                           .concept = has_texts ? concept : NULL,
                           .fold = options->fold};
-    if (!st) st = measure(&m, &set, out, error);
+    const char *whose = has_texts ? options->annotations[0] : results;
+    if (!st) st = open_recall(&set, whose, &recall, error);
+    if (!st) st = measure(results, &m, recall, options->fold, out, error);
+    vlm_recall_destroy(recall);
     vlm_free(image_of);
     vlm_free(concept);
     vlm_map_close(&m.map);

@@ -168,12 +168,15 @@ complained "not equally many"
 score 3 retrieval --results short.npy
 complained "its size does not fit [2, 4]"
 score 6 retrieval --results nan.npy
-complained "picture 1 and text 3 is NaN"
+complained "nan.npy: the score of picture 1 and text 3 is NaN"
 score 3 retrieval --results texts.tsv
 complained "not a matrix in NumPy's format"
 printf '0\ta\n7\tb\n0\tc\n1\td\n' >beyond.tsv
-score 2 retrieval --results scores.npy --annotations beyond.tsv
-complained "text 1 belongs to picture 7 of 2"
+score 3 retrieval --results scores.npy --annotations beyond.tsv
+complained "beyond.tsv: text 1 belongs to picture 7 of 2"
+printf '0\ta\n0\tb\n0\tc\n0\td\n' >beyond.tsv
+score 3 retrieval --results scores.npy --annotations beyond.tsv
+complained "beyond.tsv: picture 1 has no text"
 head -n 3 texts.tsv >few.tsv
 score 3 retrieval --results scores.npy --annotations few.tsv
 complained "3 lines for 4 texts"
