@@ -4,7 +4,7 @@
 usage: make_statements.py EMOJI OUT        EMOJI: what make_emoji.py wrote
 
 Writes OUT/{train,dev}.json (JSON lines, as NLVR2 names them) and OUT/{train,dev}/IDENTIFIER-img{0,1}.png, links to the drawings.
-The classes are the emoji's categories; the wording is templates. Pictures of dev are the drawings that make_emoji.py holds out, so
+The classes are the emoji's categories, in the captions' own words; the wording is templates. Pictures of dev are the drawings that make_emoji.py holds out, so
 neither pretraining on its pairs nor train has seen them.
 A statement is drawn first and then stands over four pairs of pictures, two of which make it true: the words alone tell nothing.
 Identifiers are SPLIT-SET-PAIR-SENTENCE, so consistency counts the statements that are right on all their pairs.
@@ -20,15 +20,13 @@ import sys
 SEED = 11
 SETS = {"train": 2500, "dev": 300}  # statements
 PAIRS = 4  # of pictures a statement
-SHOWN = {"activity": "an activity", "food": "food", "nature": "something of nature", "objects": "an object", "people": "people",
-         "symbols": "a symbol", "travel": "travel"}
-STATEMENTS = (  # text of classes c and d, and whether it is true of pictures of classes a and b
-    ("Both pictures show {c}.", lambda a, b, c, d: a == b == c),
-    ("At least one of the pictures shows {c}.", lambda a, b, c, d: c in (a, b)),
-    ("The left picture shows {c} and the right picture shows {d}.", lambda a, b, c, d: a == c and b == d),
-    ("Neither picture shows {c}.", lambda a, b, c, d: c not in (a, b)),
-    ("The right picture shows {c}.", lambda a, b, c, d: b == c),
-    ("Exactly one picture shows {c}.", lambda a, b, c, d: (a == c) != (b == c)),
+STATEMENTS = (  # text of a class c, and whether it is true of pictures of classes a and b
+    ("The left picture shows {c}.", lambda a, b, c: a == c),
+    ("The right picture shows {c}.", lambda a, b, c: b == c),
+    ("Both pictures show {c}.", lambda a, b, c: a == b == c),
+    ("Neither picture shows {c}.", lambda a, b, c: c not in (a, b)),
+    ("At least one of the pictures shows {c}.", lambda a, b, c: c in (a, b)),
+    ("Only one of the pictures shows {c}.", lambda a, b, c: (a == c) != (b == c)),
 )
 
 
@@ -41,12 +39,11 @@ def read_drawings(emoji, name):
     return drawings
 
 
-def draw_classes(draw, classes, c, d):
+def draw_classes(draw, classes, c):
     """Classes of two pictures that come near the statement, so that a false one is not false by far."""
     a = c if draw.random() < 0.5 else draw.choice(classes)
     near = draw.random()
-    b = a if near < 0.25 else c if near < 0.45 else d if near < 0.65 else draw.choice(classes)
-    return a, b
+    return a, a if near < 0.25 else c if near < 0.55 else draw.choice(classes)
 
 
 def make_split(draw, drawings, split, out):
@@ -55,20 +52,19 @@ def make_split(draw, drawings, split, out):
     with open(f"{out}/{split}.json", "w", encoding="utf-8") as file:
         for number in range(SETS[split]):
             text, is_true = draw.choice(STATEMENTS)
-            c, d = draw.choice(classes), draw.choice(classes)
-            sentence = text.format(c=SHOWN[c], d=SHOWN[d])
+            c = draw.choice(classes)
             labels = [n < PAIRS // 2 for n in range(PAIRS)]
             draw.shuffle(labels)
             for pair, label in enumerate(labels):
                 while True:
-                    a, b = draw_classes(draw, classes, c, d)
+                    a, b = draw_classes(draw, classes, c)
                     left, right = draw.choice(drawings[a]), draw.choice(drawings[b])
-                    if is_true(a, b, c, d) == label and left != right:
+                    if is_true(a, b, c) == label and left != right:
                         break
                 identifier = f"{split}-{number}-{pair}-0"
                 for side, picture in enumerate((left, right)):
                     os.symlink(picture, f"{out}/{split}/{identifier[:-2]}-img{side}.png")
-                row = {"identifier": identifier, "sentence": sentence, "label": str(label)}
+                row = {"identifier": identifier, "sentence": text.format(c=c), "label": str(label)}
                 file.write(json.dumps(row) + "\n")
 
 
