@@ -94,17 +94,18 @@ def law_cost(args, trainer):
 
 
 def expected_rows(dump, ranks):
-    """Rows that rank 0 sends for its group 0 of one step, from the choices dumped on one rank: layers of (rows leaving, all)."""
-    leaving = 0
-    for name, (shape, numbers) in tensors(dump).items():
-        found = re.fullmatch(r"group\.0/(block\.\d+\.[vt])/expert", name)
-        if not found:
+    """Rows that rank 0 sends in one step of a group a rank, from the choices dumped on one rank: those of its own group whose expert lies
+    elsewhere leave twice (activations, gradients of results), those of other groups with an expert here go back twice."""
+    found, rows = tensors(dump), 0
+    for name, (_, numbers) in found.items():
+        layer = re.fullmatch(r"(group\.(\d+)/block\.\d+\.[vt])/expert", name)
+        if not layer:
             continue
-        slots = tensors(dump)[f"group.0/{found.group(1)}/slot"][1]()
-        experts = tensors(dump)[f"group.0/{found.group(1)}/gates"][0][1]
-        per_rank = experts // min(ranks, experts)
-        leaving += sum(1 for expert, slot in zip(numbers(), slots) if slot >= 0 and expert // per_rank != 0)
-    return leaving
+        experts = found[f"{layer.group(1)}/gates"][0][1]
+        per_rank, is_own = experts // min(ranks, experts), layer.group(2) == "0"
+        rows += 2 * sum(1 for expert, slot in zip(numbers(), found[f"{layer.group(1)}/slot"][1]())
+                        if slot >= 0 and (expert // per_rank != 0) == is_own)
+    return rows
 
 
 def planned(args, trainer):
@@ -130,7 +131,7 @@ def planned(args, trainer):
     traffic = trainer.run(ranks, *one_step)[0]["traffic"]
     sent = traffic["sent_bytes"]
     rows = expected_rows(dump, ranks)
-    expected = {"rows": 4 * rows * width["model"]["width"] * element, **traffic["planned_bytes"]}
+    expected = {"rows": rows * width["model"]["width"] * element, **traffic["planned_bytes"]}
     print("\n| sent by rank 0 of 2 in one step | bytes counted | by formula |\n|---|---|---|")
     for name in ("rows", "gradients", "values"):
         print(f"| {name} | {sent[name]:,} | {expected[name]:,} |")
