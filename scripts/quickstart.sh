@@ -1,18 +1,19 @@
 #!/bin/bash
-# From a clean clone to a trained model: packages, build, demo data, image tokeniser, pretraining, evaluation.
+# From a clean clone to a trained model: packages, build, demo data, image tokeniser, pretraining, evaluation, and a task to tune it on.
 # Stages that are done are skipped, so an interrupted run is taken up where it stood.
 # usage: scripts/quickstart.sh [--fresh] [--until STAGE]     stages: setup build data tokeniser pretrain evaluate
-#   --fresh  throws away what earlier quickstarts made (build/, data/emoji/, runs/emoji_*) and begins again
+#                                                                    captions tune
+#   --fresh  throws away what earlier quickstarts made (build/, data/emoji/, data/tasks/emoji/, runs/emoji_*) and begins again
 #   VLMOE_JOBS: parallel compile jobs, default the number of processors
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
-STAGES=(setup build data tokeniser pretrain evaluate)
+STAGES=(setup build data tokeniser pretrain evaluate captions tune)
 STOPPED=10 # exit code of the tools when they were asked to stop and have saved
 NEEDED_MIB=1500 # packages 400, build 150, data 200, runs 100, and room
 fresh=no
-until=evaluate
+until=tune
 fail() {
     echo "quickstart: $1" >&2
     exit 1
@@ -22,7 +23,7 @@ while [ $# -gt 0 ]; do
     --fresh) fresh=yes ;;
     --until) until=${2:?--until needs a stage}; shift ;;
     *)
-        sed -n '4,6s/^# //p' "$0" >&2
+        sed -n '4,7s/^# //p' "$0" >&2
         exit 2
         ;;
     esac
@@ -32,7 +33,7 @@ done
 
 state=runs/quickstart # what is done, and each stage's full output
 if [ "$fresh" = yes ]; then
-    rm -rf build data/emoji runs/emoji_tokeniser runs/emoji_quick "$state"
+    rm -rf build data/emoji data/tasks/emoji runs/emoji_tokeniser runs/emoji_quick runs/emoji_retrieval "$state"
 fi
 mkdir -p "$state" 2>/dev/null || fail "cannot write below $root: clone to a folder of yours"
 free_mib=$(df -Pm "$root" | awk 'NR == 2 { print $4 }')
@@ -48,6 +49,8 @@ digest_of() {
     tokeniser) cat "$state/data.done" configs/emoji_tokeniser.json configs/base/* ;;
     pretrain) cat "$state/tokeniser.done" configs/emoji_quick.json configs/base/* ;;
     evaluate) cat "$state/pretrain.done" ;;
+    captions) cat "$state/data.done" ;;
+    tune) cat "$state/pretrain.done" "$state/captions.done" configs/tasks/emoji_retrieval.json configs/base/* ;;
     esac | sha256sum | cut -d ' ' -f 1
 }
 
@@ -60,6 +63,11 @@ stage_data() { scripts/data/make_demo.sh --out data/emoji --build build; }
 stage_tokeniser() { build/vlmoe-train --config configs/emoji_tokeniser.json --resume; }
 stage_pretrain() { build/vlmoe-train --config configs/emoji_quick.json --resume; }
 stage_evaluate() { build/vlmoe-eval --config configs/emoji_quick.json; }
+stage_captions() { scripts/data/make_tasks.sh --drawings --build build; }
+stage_tune() {
+    build/vlmoe-train --config configs/tasks/emoji_retrieval.json --resume
+    build/vlmoe-eval --checkpoint runs/emoji_retrieval >"$state/scores.log"
+}
 
 title_of() {
     case $1 in
@@ -69,11 +77,13 @@ title_of() {
     tokeniser) echo "train the image tokeniser" ;;
     pretrain) echo "pretrain on images, texts and pairs" ;;
     evaluate) echo "evaluate on held-out drawings" ;;
+    captions) echo "drawings and captions as a labelled set" ;;
+    tune) echo "tune on finding captions and drawings" ;;
     esac
 }
 
 # The long stages talk while they work; the others only when they fail (the evaluation is shown at the end).
-is_loud() { case $1 in setup | tokeniser | pretrain) return 0 ;; *) return 1 ;; esac; }
+is_loud() { case $1 in setup | tokeniser | pretrain | tune) return 0 ;; *) return 1 ;; esac; }
 
 times=()
 run_stage() {
@@ -90,6 +100,7 @@ run_stage() {
         case $name in
         tokeniser) rm -rf runs/emoji_tokeniser ;;
         pretrain) rm -rf runs/emoji_quick ;;
+        tune) rm -rf runs/emoji_retrieval ;;
         esac
     fi
     echo "$digest" >"$state/$name.begun"
@@ -130,4 +141,10 @@ if [ -e "$state/evaluate.done" ]; then
         echo "Report: file://$root/runs/emoji_quick/report.html (curves, examples, experts; open it in a browser)"
     fi
     echo "Results: runs/emoji_quick (checkpoints, metrics), $state (each stage's output)"
+fi
+if [ -e "$state/tune.done" ]; then
+    echo
+    cat "$state/scores.log"
+    echo "Tuned model: runs/emoji_retrieval"
+    echo "Ask it:  build/vlmoe-eval predict --checkpoint runs/emoji_retrieval --text 'a cat' --images data/emoji/images/emojione"
 fi

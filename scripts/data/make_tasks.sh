@@ -4,8 +4,10 @@
 #   wordnet/    premises and hypotheses (MNLI)                   fashion/   Fashion-MNIST (idx-ubyte)
 #   emoji.json  drawings and captions (Karpathy's splits; val: drawings of known things that train does not hold)
 # With a built vlmoe-data also the shards to train from: SET/shards/{train,val or dev}.
-# usage: make_tasks.sh [OUT] [--emoji FOLDER] [--build FOLDER] [--blind]    defaults: data/tasks, data/emoji (made by make_demo.sh), build
-#   --blind  only print what can be guessed of the made sets without looking
+# usage: make_tasks.sh [OUT] [--emoji FOLDER] [--build FOLDER] [--drawings | --blind]
+#   defaults: data/tasks, data/emoji (made by make_demo.sh), build
+#   --drawings  only the set of drawings and captions, which needs no package
+#   --blind     only print what can be guessed of the made sets without looking
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -14,13 +16,15 @@ out=$root/data/tasks
 emoji=$root/data/emoji
 build=$root/build
 is_blind=no
+only_drawings=no
 while [ $# -gt 0 ]; do
     case $1 in
     --emoji) emoji=$(realpath "${2:?--emoji needs a folder}"); shift ;;
     --build) build=$(realpath -m "${2:?--build needs a folder}"); shift ;;
     --blind) is_blind=yes ;;
+    --drawings) only_drawings=yes ;;
     -*)
-        sed -n '2,8s/^# //p' "$0" >&2
+        sed -n '2,10s/^# //p' "$0" >&2
         exit 2
         ;;
     *) out=$(realpath -m "$1") ;;
@@ -43,36 +47,50 @@ if [ ! -e "$emoji/val_pairs.jsonl" ]; then
     exit 1
 fi
 
-mkdir -p "$out"
-packages=$(dirname "$out")/packages
-"$here/fetch_debs.sh" "$packages" wesnoth-1.16-data dataset-fashion-mnist wordnet-base
-"$python" "$here/make_vqa.py" "$packages" "$out/wesnoth"
-"$python" "$here/make_statements.py" "$emoji" "$out/pictures"
-"$python" "$here/make_nli.py" "$packages" "$out/wordnet"
-"$python" "$here/make_karpathy.py" "$out/emoji.json" emoji "train=$emoji/train_pairs.jsonl" "val=$emoji/val_pairs.jsonl"
-mkdir -p "$out/fashion"
-cp "$packages"/dataset-fashion-mnist/usr/share/datasets/fashion-mnist/*-ubyte.gz "$out/fashion"
-echo "fashion: $(ls "$out/fashion" | tr '\n' ' ')"
-blind
-
 tool=$build/vlmoe-data
 if [ ! -x "$tool" ]; then tool=$build/src/vlmoe-data; fi
-if [ ! -x "$tool" ]; then
+need_tool() {
+    [ -x "$tool" ] && return
     echo "make_tasks: no vlmoe-data below $build yet: files only; build, then run this again for shards" >&2
     exit 0
-fi
+}
 pack() { # pack SET/SPLIT FORMAT OPTION...
     local shards=$out/${1%/*}/shards/${1##*/}
     rm -rf "$shards"
     mkdir -p "$(dirname "$shards")"
     "$tool" pack --out "$shards" --format "${@:2}"
 }
+list_drawings() { "$python" "$here/make_karpathy.py" "$out/emoji.json" emoji "train=$emoji/train_pairs.jsonl" "val=$emoji/val_pairs.jsonl"; }
+pack_drawings() {
+    local split
+    for split in train val; do pack emoji/$split karpathy --in "$out/emoji.json" --split $split --images "$out"; done
+}
+
+mkdir -p "$out"
+if [ "$only_drawings" = yes ]; then
+    list_drawings
+    need_tool
+    pack_drawings
+    exit
+fi
+packages=$(dirname "$out")/packages
+"$here/fetch_debs.sh" "$packages" wesnoth-1.16-data dataset-fashion-mnist wordnet-base
+"$python" "$here/make_vqa.py" "$packages" "$out/wesnoth"
+"$python" "$here/make_statements.py" "$emoji" "$out/pictures"
+"$python" "$here/make_nli.py" "$packages" "$out/wordnet"
+list_drawings
+mkdir -p "$out/fashion"
+cp "$packages"/dataset-fashion-mnist/usr/share/datasets/fashion-mnist/*-ubyte.gz "$out/fashion"
+echo "fashion: $(ls "$out/fashion" | tr '\n' ' ')"
+blind
+
+need_tool
 "$tool" answers --annotations "$out/wesnoth/v2_wesnoth_train_annotations.json" --out "$out/wesnoth/answers.txt"
 for split in train val; do
     pack wesnoth/$split vqav2 --in "$out/wesnoth/v2_OpenEnded_wesnoth_${split}_questions.json" --images "$out/wesnoth/images" \
         --annotations "$out/wesnoth/v2_wesnoth_${split}_annotations.json" --labels "$out/wesnoth/answers.txt"
-    pack emoji/$split karpathy --in "$out/emoji.json" --split $split --images "$out"
 done
+pack_drawings
 for split in train dev; do
     pack pictures/$split nlvr2 --in "$out/pictures/$split.json" --images "$out/pictures"
     pack wordnet/$split mnli --in "$out/wordnet/$split.jsonl"
