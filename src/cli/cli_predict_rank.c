@@ -127,12 +127,14 @@ static vlmoe_status encode_images(ranking *r)
         if (i == r->n) break;
         vlmoe_error why = {VLMOE_OK, ""};
         uint8_t *pixels = r->pixels + waiting * r->picture_bytes;
-        if (vlm_picture_load(r->t->config, r->name[i], pixels, &why)) {
+        char *name = r->name[i];
+        r->name[i] = NULL; /* each is on the list once, whenever this ends */
+        if (vlm_picture_load(r->t->config, name, pixels, &why)) {
             fprintf(stderr, "%s: note: left out: %s\n", r->tool, why.text);
-            vlm_free(r->name[i]);
+            vlm_free(name);
             continue;
         }
-        r->name[kept++] = r->name[i];
+        r->name[kept++] = name;
         waiting++;
     }
     r->n = kept;
