@@ -11,6 +11,9 @@ train=${1:-build}/vlmoe-train
 new=$(mktemp -d)
 trap 'rm -rf "$new"' EXIT
 
+# Scratch of products, a few MiB, depends on the machine that plans, and sanitizer builds have gaps: what is said of memory is not compared.
+masked() { sed -E 's/^(\/\/ +[0-9]+ +)[0-9]+( +[0-9.]+ +[0-9.]+ +)[0-9]+%/\1-\2-/' "$1"; }
+
 for config in configs/vlmoe/*.json; do
     {
         sed '/^\/\/ PLAN/,$d' "$config"
@@ -23,7 +26,7 @@ for config in configs/vlmoe/*.json; do
     } >"$new/config"
     if [ $check = no ]; then
         cmp -s "$new/config" "$config" || cp "$new/config" "$config"
-    elif ! cmp -s "$new/config" "$config"; then
+    elif ! cmp -s <(masked "$new/config") <(masked "$config"); then
         echo "the plan in $config is not what vlmoe-train --plan says: run scripts/plans.sh" >&2
         exit 1
     fi

@@ -57,7 +57,7 @@ class Trainer:
                     self.child.terminate()
                     asked = True
         code, self.child = self.child.returncode, None
-        if code == STOPPED:
+        if code == STOPPED or asked and code == -signal.SIGTERM:  # asked before it could listen: nothing is begun
             raise OutOfTime
         if code:
             with open(log, encoding="utf-8") as file:

@@ -228,7 +228,8 @@ static vlm_recall_way way_of(int64_t *rank, int64_t n)
         way.at[k] = (double)hits / (double)n;
     }
     for (int64_t i = 0; i < n; i++) way.mean_rank += (double)rank[i] / (double)n;
-    way.median_rank = 0.5 * (double)(rank[(n - 1) / 2] + rank[n / 2]);
+    const int64_t lower = (n - 1) / 2, upper = n / 2; /* the same where n is odd */
+    way.median_rank = 0.5 * (double)(rank[lower] + rank[upper]);
     return way;
 }
 

@@ -202,7 +202,7 @@ vlmoe_status vlm_contrastive_features(vlmoe_tape *tape, const vlm_task_parts *pa
 {
     vlm_retrieval recorded;
     vlm_tape_forward_only(tape);
-    record_features(tape, parts, group, &recorded);
+    if (!record_features(tape, parts, group, &recorded)) return vlmoe_tape_status(tape);
     VLM_TRY(vlmoe_tape_status(tape));
     for (int side = 0; side < 2 && tape->ctx->backend->has_data; side++)
         VLM_TRY(vlm_download_wide(tape->ctx, recorded.feature[side]->data,

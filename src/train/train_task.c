@@ -9,13 +9,13 @@
 enum { IMAGES, TEXTS, PAIRS };
 
 static const vlm_task_info tasks[] = {
-    {"pretrain", VLM_TASK_PRETRAIN, false, PAIRS, 0, "held-out loss", true},
-    {"image_tokeniser", VLM_TASK_TOKENISER, false, IMAGES, 0, "held-out loss", true},
-    {"vqa", VLM_TASK_VQA, true, PAIRS, 3129, "VQA accuracy", false},
-    {"nlvr2", VLM_TASK_NLVR2, true, PAIRS, 2, "accuracy", false},
-    {"retrieval", VLM_TASK_RETRIEVAL, true, PAIRS, 0, "mean of six recalls", false},
-    {"classify", VLM_TASK_CLASSIFY, true, IMAGES, 1000, "top-1 accuracy", false},
-    {"nli", VLM_TASK_NLI, true, TEXTS, 3, "accuracy", false},
+    {"pretrain", "held-out loss", VLM_TASK_PRETRAIN, PAIRS, 0, false, true},
+    {"image_tokeniser", "held-out loss", VLM_TASK_TOKENISER, IMAGES, 0, false, true},
+    {"vqa", "VQA accuracy", VLM_TASK_VQA, PAIRS, 3129, true, false},
+    {"nlvr2", "accuracy", VLM_TASK_NLVR2, PAIRS, 2, true, false},
+    {"retrieval", "mean of six recalls", VLM_TASK_RETRIEVAL, PAIRS, 0, true, false},
+    {"classify", "top-1 accuracy", VLM_TASK_CLASSIFY, IMAGES, 1000, true, false},
+    {"nli", "accuracy", VLM_TASK_NLI, TEXTS, 3, true, false},
 };
 
 const vlm_task_info *vlm_task_of(const vlmoe_config *config)

@@ -17,11 +17,11 @@ typedef enum vlm_task_kind {
 
 typedef struct vlm_task_info {
     const char *name; /* run.task */
+    const char *metric; /* what the best checkpoint is the best by */
     vlm_task_kind kind;
-    bool is_tuned;    /* has a head, labels (or pairs that belong together) and a metric of its own */
     int stream;       /* whose samples count: 0 images, 1 texts, 2 pairs */
     int64_t classes;  /* in the field's sets; 0 = it has no classes */
-    const char *metric; /* what the best checkpoint is the best by */
+    bool is_tuned;    /* has a head, labels (or pairs that belong together) and a metric of its own */
     bool is_lower_better;
 } vlm_task_info;
 const vlm_task_info *vlm_task_of(const vlmoe_config *config);
