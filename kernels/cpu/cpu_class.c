@@ -19,20 +19,6 @@ static int64_t best_of(const float *x, int64_t n)
     return best;
 }
 
-/* log sum exp of a row above its largest logit. */
-static double log_sum_above(const float *x, int64_t n, float top)
-{
-    double sum = 0.0;
-    for (int64_t first = 0; first < n; first += 64 * VL) {
-        int64_t count = n - first < 64 * VL ? n - first : 64 * VL;
-        vf lanes = {0};
-        VLMK_FOR_LANES(c, m, count,
-                       lanes += vf_keep(vf_exp(vf_load(x + first + c, VLMOE_F32, m) - top), m));
-        sum += (double)vf_sum(lanes);
-    }
-    return log(sum);
-}
-
 /* With L = lse - top: sum over entries of (1 - smoothing) score (L + top - x) + smoothing T
  * (L + mean(top - x)); every bracket is a sum of numbers above 0. */
 static double softmax_row(const vlmk_class_loss_fwd_args *a, int64_t r, float top, double above)
@@ -71,7 +57,7 @@ static void class_row_fwd(const vlmk_class_loss_fwd_args *a, int64_t r)
         *row_loss = (float)sigmoid_row(a, r);
         return;
     }
-    double above = log_sum_above(x, a->V, x[best]);
+    double above = log(vf_exp_sum(x, a->V, x[best]));
     *lse = (float)((double)x[best] + above);
     *row_loss = (float)softmax_row(a, r, x[best], above);
 }

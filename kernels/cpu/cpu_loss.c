@@ -21,21 +21,6 @@ static float row_top(const float *x, int64_t n)
     return top;
 }
 
-/* Sum of exp(x - top); lanes are emptied into a double every 64 vectors, so long rows lose
- * nothing. */
-static double row_exp_sum(const float *x, int64_t n, float top)
-{
-    double sum = 0.0;
-    for (int64_t first = 0; first < n; first += 64 * VL) {
-        int64_t count = n - first < 64 * VL ? n - first : 64 * VL;
-        vf lanes = {0};
-        VLMK_FOR_LANES(c, m, count,
-                       lanes += vf_keep(vf_exp(vf_load(x + first + c, VLMOE_F32, m) - top), m));
-        sum += (double)vf_sum(lanes);
-    }
-    return sum;
-}
-
 static void cross_entropy_row(const vlmk_cross_entropy_fwd_args *a, int64_t r)
 {
     const float *logits = (const float *)a->logits + r * a->V;
@@ -45,7 +30,7 @@ static void cross_entropy_row(const vlmk_cross_entropy_fwd_args *a, int64_t r)
     a->correct[r] = 0;
     if (a->V == 0) return;
     float top = row_top(logits, a->V);
-    double log_sum = (double)top + (top == -INFINITY ? 0.0 : log(row_exp_sum(logits, a->V, top)));
+    double log_sum = (double)top + (top == -INFINITY ? 0.0 : log(vf_exp_sum(logits, a->V, top)));
     *lse = (float)log_sum;
     if (target < 0) return;
     *nll = (float)(log_sum - (double)logits[target]);

@@ -283,6 +283,21 @@ VLMK_INLINE vf vf_exp(vf x)
     return (vf)((vi)vf_exp_within(x, vf_set(0.0f)) & ~is_zero);
 }
 
+/* Sum of exp(x - top) over a row (n); lanes are emptied into a double every 64 vectors, so long
+ * rows lose nothing. */
+VLMK_INLINE double vf_exp_sum(const float *x, int64_t n, float top)
+{
+    double sum = 0.0;
+    for (int64_t first = 0; first < n; first += 64 * VL) {
+        int64_t count = n - first < 64 * VL ? n - first : 64 * VL;
+        vf lanes = {0};
+        VLMK_FOR_LANES(c, m, count,
+                       lanes += vf_keep(vf_exp(vf_load(x + first + c, VLMOE_F32, m) - top), m));
+        sum += (double)vf_sum(lanes);
+    }
+    return sum;
+}
+
 /* 2^x, below 2 ulp: minimax polynomial of degree 6 on [-1/2, 1/2], 1.9e-9 relative. x is at most
  * 127; results below 2^-126 may be off, below 2^-160 they are zero. */
 VLMK_INLINE vf vf_exp2(vf x)
