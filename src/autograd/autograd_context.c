@@ -1,12 +1,8 @@
 /* Contexts: opening a device, the memory of a recording, error text. Parameters stand in autograd_params.c. */
-#include <stdlib.h>
 #include <unistd.h>
 #include "autograd_defer.h"
 #include "autograd_internal.h"
 #include "backend_profile.h"
-
-/* Nodes and tensors of a recording take about 1 KiB an operation; malloc reserves this much address space and no pages. */
-static const size_t HOST_BYTES = (size_t)64 << 20;
 
 /* Large enough for the bandwidth of any link, small beside gradients. */
 static const size_t BUCKET_BYTES = (size_t)32 << 20;
@@ -44,11 +40,8 @@ static vlmoe_status take_memory(vlmoe_context *ctx, vlmoe_error *error)
                                 error));
     vlmoe_status status = vlm_heap_init(
         &ctx->arena, ctx->backend->has_data ? ctx->arena_memory : NULL, ctx->step_bytes);
-    ctx->host = malloc(HOST_BYTES);
-    if (status || !ctx->host)
-        return vlm_fail(error, VLMOE_E_NOMEM, "no memory for the nodes of a recording");
-    vlm_arena_init(&ctx->host_arena, ctx->host, HOST_BYTES);
-    return VLMOE_OK;
+    return status ? vlm_fail(error, VLMOE_E_NOMEM, "no memory for the list of a recording's blocks")
+                  : VLMOE_OK;
 }
 
 vlmoe_status vlm_ctx_create_on(const vlm_backend *backend, const vlmoe_context_params *params,
@@ -132,7 +125,7 @@ void vlmoe_context_destroy(vlmoe_context *ctx)
         ctx->backend->release(ctx->device, ctx->arena_memory);
         ctx->backend->close(ctx->device);
     }
-    free(ctx->host);
+    vlm_stack_free(&ctx->host);
     vlm_free(ctx);
 }
 

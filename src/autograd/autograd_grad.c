@@ -33,7 +33,7 @@ vlmoe_status vlm_share_flush(vlmoe_tape *tape, vlm_param *param)
 /* While a segment is run again: a tensor from before that. Its gradient must not lie in memory that the replay gives back. */
 static bool outlives_replay(const vlmoe_tape *tape, const vlmoe_tensor *t)
 {
-    return tape->replaying && (const char *)t < tape->ctx->host_arena.base + tape->replay_floor;
+    return tape->replaying && !vlm_stack_is_since(&tape->ctx->host, tape->replay_floor, t);
 }
 
 static void *take_gradient(vlmoe_tape *tape, size_t bytes, bool stays)

@@ -75,7 +75,7 @@ static vlmoe_status segment_backward(vlmoe_tape *tape, vlm_node *node)
     tape->group = attr->group;
     tape->segment_depth = 1;
     tape->replaying = true;
-    tape->replay_floor = vlm_arena_mark(&ctx->host_arena);
+    tape->replay_floor = vlm_stack_here(&ctx->host);
     vlmoe_tensor *leaf = leaf_of(tape, x);
     if (!leaf) return tape->status;
     VLM_TRY(replay(tape, node, leaf, doutput));

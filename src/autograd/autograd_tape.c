@@ -13,7 +13,7 @@ vlmoe_status vlmoe_tape_begin(vlmoe_context *ctx, vlmoe_mode mode, vlmoe_tape **
     if (mode != VLMOE_TRAIN && mode != VLMOE_PREDICT)
         return vlm_fail(error, VLMOE_E_ARG, "mode %d is neither TRAIN nor PREDICT", (int)mode);
     VLM_TRY(vlm_ctx_build(ctx));
-    vlmoe_tape *tape = vlm_arena_take(&ctx->host_arena, sizeof *tape);
+    vlmoe_tape *tape = vlm_stack_take(&ctx->host, sizeof *tape);
     if (!tape) return vlm_fail(error, VLMOE_E_NOMEM, "no memory for a recording");
     *tape = (vlmoe_tape){.ctx = ctx, .mode = mode, .recording = mode == VLMOE_TRAIN, .where = ""};
     for (int64_t i = 0; i < ctx->n_params; i++) {
@@ -33,7 +33,7 @@ void vlmoe_tape_end(vlmoe_tape *tape)
     vlmoe_context *ctx = tape->ctx;
     ctx->tape = NULL;
     vlm_heap_reset(&ctx->arena);
-    vlm_arena_rewind(&ctx->host_arena, 0); /* holds the tape itself */
+    vlm_stack_rewind(&ctx->host, (vlm_stack_mark){0}); /* holds the tape itself */
 }
 
 vlmoe_status vlmoe_tape_status(const vlmoe_tape *tape)
@@ -75,11 +75,12 @@ void *vlm_poison(vlmoe_tape *tape, vlmoe_status status, const char *format, ...)
 void *vlm_tape_host(vlmoe_tape *tape, size_t bytes)
 {
     if (tape->status) return NULL;
-    void *block = vlm_arena_take(&tape->ctx->host_arena, bytes);
+    void *block = vlm_stack_take(&tape->ctx->host, bytes);
     if (!block)
         return vlm_poison(tape, VLMOE_E_NOMEM,
-                          "the recording is too long: its %zu bytes of nodes are used",
-                          tape->ctx->host_arena.capacity);
+                          "no memory for %zu bytes more of a recording's nodes and lists, which "
+                          "have taken %zu at most",
+                          bytes, tape->ctx->host.peak);
     return memset(block, 0, bytes);
 }
 

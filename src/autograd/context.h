@@ -3,9 +3,9 @@
 #define VLM_CONTEXT_H
 
 #include "backend.h"
-#include "base_arena.h"
 #include "base_heap.h"
 #include "base_spans.h"
+#include "base_stack.h"
 #include "comm_ranks.h"
 #include "tensor.h"
 #include "vlmoe/context.h"
@@ -90,8 +90,7 @@ struct vlmoe_context {
     int64_t n_pieces;
     struct vlm_deferral *deferral; /* gradients that wait for the end of a step, or NULL */
     struct vlmoe_tape *tape; /* the open recording, or NULL */
-    char *host;              /* host arena for nodes and tensors of a recording */
-    vlm_arena host_arena;
+    vlm_stack host;          /* nodes, tensors and lists of a recording */
     vlm_spans *spans;        /* of a profile; NULL = not measured */
     const vlm_ranks *ranks;  /* this context is one rank's; borrowed; NULL = there is one */
     size_t bucket_bytes;     /* of gradients that travel at once; 32 MiB unless set before there are slabs */

@@ -64,7 +64,7 @@ struct vlmoe_tape {
     const char *where;
     struct vlm_kept *kept, *kept_cursor; /* results that segments keep, in order of recording; see vlm_keep. Cursor: the last one
                                             while recording, the next one to read back while replaying */
-    size_t replay_floor;   /* mark of the host arena at the start of a replay: tensors below it outlive the replay */
+    vlm_stack_mark replay_floor; /* of the host memory at the start of a replay: tensors from before it outlive the replay */
 };
 
 /* Record one op: infer, allocate, forward, append. Returns the output or NULL (poisoned). attr is copied. Any required input that is

@@ -92,9 +92,10 @@ static vlmoe_status gradient_norm(vlmoe_context *ctx, double *out)
         if (is_stepped(ctx, piece)) n += vlm_piece_blocks(piece);
     }
     double *partial = vlm_heap_take(&ctx->arena, (size_t)VLM_MAX(n, 1) * sizeof *partial);
-    size_t mark = vlm_arena_mark(&ctx->host_arena), bytes = (size_t)total * sizeof(double);
-    double *host = vlm_arena_take(&ctx->host_arena, bytes);
-    double *all = ctx->ranks ? vlm_arena_take(&ctx->host_arena, bytes) : host;
+    const vlm_stack_mark mark = vlm_stack_here(&ctx->host);
+    const size_t bytes = (size_t)total * sizeof(double);
+    double *host = vlm_stack_take(&ctx->host, bytes);
+    double *all = ctx->ranks ? vlm_stack_take(&ctx->host, bytes) : host;
     if (host) memset(host, 0, bytes); /* what a device without data leaves */
     vlmoe_status status = VLMOE_OK;
     if (!partial || !host || !all)
@@ -104,7 +105,7 @@ static vlmoe_status gradient_norm(vlmoe_context *ctx, double *out)
     if (!status) status = take_partials(ctx, n, partial, host);
     if (!status && ctx->ranks) status = vlm_reduce_share_blocks(ctx, host, n, all);
     if (!status) status = add_partials(ctx, all, out); /* without data: zeros */
-    vlm_arena_rewind(&ctx->host_arena, mark);
+    vlm_stack_rewind(&ctx->host, mark);
     vlm_heap_give(&ctx->arena, partial);
     return status;
 }

@@ -97,7 +97,7 @@ static void read_sizes(const vlmoe_context *ctx, const vlmoe_config *c, vlm_plan
                   (double)VLM_MAX(plan->recorded, 1);
     plan->scratch_bytes = ctx->backend->scratch_peak(ctx->device);
     plan->products_bytes = ctx->backend->products_bytes(ctx->device);
-    plan->host_bytes = ctx->host_arena.peak;
+    plan->host_bytes = ctx->host.peak;
     if (!plan->per_token) plan->per_token = plan->parameters;
     const vlm_reduce_bytes sent = vlm_reduce_sent(ctx);
     plan->ranks = vlm_ctx_size(ctx);
@@ -161,7 +161,7 @@ static vlmoe_status record_prediction(vlmoe_context *ctx, const vlmoe_config *c,
     plan->step_bytes = ctx->arena.peak;
     plan->scratch_bytes = ctx->backend->scratch_peak(ctx->device);
     plan->products_bytes = ctx->backend->products_bytes(ctx->device);
-    plan->host_bytes = ctx->host_arena.peak;
+    plan->host_bytes = ctx->host.peak;
     return st;
 }
 

@@ -56,6 +56,9 @@ complained "transfer: 115 tensors taken" # the retrieval head goes on
 expect 8 train tiny objective.contrastive_weight=1 task.negatives=step "run.out=$work/no"
 complained "of their group"
 
+# a plan with long lists in a recording: 3,000 x 3,000 similarities of a group
+expect 0 train retrieval --dry-run data.pairs_per_group=3000
+
 # predictions as files for servers
 for task in vqa nlvr2 nli classify; do
     expect 0 "$BIN/vlmoe-eval" --checkpoint "$task" --results "$task.results"

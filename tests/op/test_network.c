@@ -23,6 +23,7 @@ struct net {
     vlmoe_tensor *words, *scale; /* word table, also the decoder; layer scale of every branch */
     vlmoe_tensor *outside; /* an activation that segments read besides their input, if they do */
     bool has_segments, has_dead_segment, reads_outside;
+    size_t list_bytes; /* of a list that each block makes whenever it is run */
     double loss;
 };
 
@@ -88,6 +89,7 @@ static vlmoe_tensor *run_block(vlmoe_tape *tape, const void *arg, vlmoe_tensor *
     net *n = b->owner;
     vlmoe_dtype compute = n->ctx->compute;
     vlmoe_moe_params moe = VLMOE_MOE_PARAMS;
+    if (n->list_bytes) CHECK(vlm_tape_host(tape, n->list_bytes) != NULL);
     moe.k = 2;
     moe.site = (uint64_t)b->index;
     moe.z = 0.01;
@@ -206,6 +208,23 @@ TEST(a_segment_may_differentiate_into_more_than_its_input)
     check_same(plain, again);
     net_close(plain);
     net_close(again);
+}
+
+/* What lies before a segment is told from what its second run makes, wherever the memory of either was found. */
+TEST(lists_of_a_recording_may_take_any_memory)
+{
+    for (int has_segments = 0; has_segments < 2; has_segments++) {
+        net *plain = net_open("ref", VLMOE_F64, 1), *listing = net_open("ref", VLMOE_F64, 1);
+        plain->reads_outside = listing->reads_outside = true;
+        listing->has_segments = has_segments;
+        listing->list_bytes = (size_t)30 << 20;
+        train_two_steps(plain);
+        train_two_steps(listing);
+        check_same(plain, listing);
+        CHECK(listing->ctx->host.peak > DEPTH * listing->list_bytes);
+        net_close(plain);
+        net_close(listing);
+    }
 }
 
 /* Its balance losses still count, and the share of a weight that others use as well is added all the same. */
