@@ -7,7 +7,7 @@
 #include "train_report.h"
 #include "train_words.h"
 
-enum { VLM_CLI_MAX_RATES = 16, VLM_CLI_RESAMPLES = 2000 };
+enum { VLM_CLI_MAX_RATES = 16, VLM_CLI_RESAMPLES = 2000, VLM_CLI_RANKED = 10 };
 enum { VLM_CLI_MEASURES = VLM_WORDS_FIRST + 1 };
 
 /* The words of pairs at one rate of hiding. */
@@ -41,8 +41,11 @@ vlmoe_status vlm_cli_words_examples(vlm_cli_evaluation *evaluation, const vlm_cl
                                     struct vlm_text *out);
 
 /* Predictions of a task on labels in the forms of metric_result.h, of classify the five likeliest
- * classes. The text of a failure is the trainer's. Errors: ARG (another task), FORMAT (a sample without a name), NOMEM. */
+ * classes; of retrieval the lists of the tally. The text of a failure is the trainer's. Errors: ARG (no task), FORMAT (a sample without a
+ * name), NOMEM. */
 vlmoe_status vlm_cli_results(vlm_cli_evaluation *evaluation, struct vlm_text *out);
+/* Retrieval's part of it: lines of docs/FORMATS.md. Errors: FORMAT (a name twice), NOMEM. */
+vlmoe_status vlm_cli_ranked(vlm_cli_evaluation *evaluation, struct vlm_text *out);
 
 void vlm_cli_eval_print(const vlm_cli_evaluation *evaluation);
 void vlm_cli_eval_json(const vlm_cli_evaluation *evaluation, struct vlm_text *out);

@@ -57,9 +57,10 @@ static vlmoe_status put_sample(vlmoe_trainer *t, const vlm_prediction *p, vlm_te
 vlmoe_status vlm_cli_results(vlm_cli_evaluation *e, vlm_text *out)
 {
     vlmoe_trainer *t = e->model.trainer;
+    if (e->tally.ranked[0].n) return vlm_cli_ranked(e, out);
     if (!t->classes)
         return vlm_fail(&t->error, VLMOE_E_ARG,
-                        "--results is for vqa, nlvr2, classify and nli, this is task %s",
+                        "--results is for models that were tuned on a task, this is task %s",
                         t->task->name);
     vlm_result_begin(form_of(t), out);
     for (int64_t i = 0; i < e->tally.n_predictions; i++)

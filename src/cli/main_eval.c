@@ -31,7 +31,7 @@ static const char usage[] =
     "  --best             the best checkpoint, by held-out loss or a task's metric, not the "
     "newest\n"
     "  --results FILE     of a task: its predictions in the field's form, for a server or\n"
-    "                     vlmoe-eval score\n"
+    "                     vlmoe-eval score; of retrieval the ten best of each query\n"
     "  --words R[,R..]    shares of the words of pairs to hide [1.0,0.5]; 0 = leave this out\n"
     "  --limit N          held-out samples of each stream [all]\n"
     "  --json FILE        every figure and setting as one JSON object\n"
@@ -70,6 +70,7 @@ static vlmoe_status measure(vlm_cli_evaluation *e, const options *o)
                             "--words is for pretrained models, this is a "
                             "checkpoint of task %s",
                             t->task->name);
+        if (o->results && t->task->kind == VLM_TASK_RETRIEVAL) e->tally.n_ranked = VLM_CLI_RANKED;
         return vlm_trainer_evaluate(t, &e->report, &e->tally);
     }
     VLM_TRY(vlm_baseline_measure(t, &e->baseline));

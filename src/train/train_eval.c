@@ -41,7 +41,7 @@ vlmoe_status vlm_trainer_evaluate(vlmoe_trainer *t, vlmoe_step_report *report, v
         return vlm_fail(&t->error, VLMOE_E_STATE,
                         "no held-out data: set data.val_pairs, data.val_texts or data.val_images");
     if (t->task->kind == VLM_TASK_RETRIEVAL) {
-        VLM_TRY(vlm_retrieval_evaluate(t, &tally->scores));
+        VLM_TRY(vlm_retrieval_evaluate(t, tally));
         tally->samples = vlm_source_held_out(t->val, t->task->stream);
     } else {
         VLM_TRY(vlm_source_seek(t->val, 0, &t->error));

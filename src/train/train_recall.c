@@ -3,46 +3,36 @@
 #include <string.h>
 #include "metric_recall.h"
 #include "train_gallery.h"
+#include "train_ranked.h"
 
 enum { BLOCK_ROWS = 64 };
 
 /* ---- candidates read again ---- */
 
-/* The candidates of all queries of one way, k each: query q has at [q * k] .. its candidates, -1 where there are fewer. */
+/* The candidates of all queries of one way, k each. */
 typedef struct candidates {
     bool of_images; /* queries are pictures, candidates texts */
-    int64_t n, k;
-    int64_t *at;  /* [n, k] */
+    vlm_ranked best;
     float *match; /* [n, k] log-odds */
     float most;   /* largest |match| */
 } candidates;
 
 static vlmoe_status find_candidates(vlm_gallery *g, candidates *c)
 {
-    c->n = c->of_images ? g->n_images : g->n_texts;
-    c->k = VLM_MIN(g->t->config->task.rerank, c->of_images ? g->n_texts : g->n_images);
-    c->at = vlm_alloc_array((size_t)(c->n * c->k), sizeof *c->at);
-    c->match = vlm_alloc_array((size_t)(c->n * c->k), sizeof *c->match);
-    float *row = vlm_alloc_array((size_t)g->n_texts, sizeof *row),
-          *best = vlm_alloc_array((size_t)(c->n * c->k), sizeof *best);
-    vlmoe_status st = c->at && c->match && row && best ? VLMOE_OK : vlm_gallery_no_memory(g);
-    for (int64_t q = 0; !st && q < c->n * c->k; q++) c->at[q] = -1;
+    const int64_t n = c->of_images ? g->n_images : g->n_texts,
+                  k = VLM_MIN(g->t->config->task.rerank, c->of_images ? g->n_texts : g->n_images);
+    VLM_TRY(vlm_ranked_make(n, k, &c->best, &g->t->error));
+    c->match = vlm_alloc_array((size_t)(n * k), sizeof *c->match);
+    float *row = vlm_alloc_array((size_t)g->n_texts, sizeof *row);
+    vlmoe_status st = c->match && row ? VLMOE_OK : vlm_gallery_no_memory(g);
     for (int64_t i = 0; !st && i < g->n_images; i++) {
         vlm_gallery_scores(g, i, row);
-        if (c->of_images) (void)vlm_best_of(row, g->n_texts, c->k, c->at + i * c->k);
-        for (int64_t j = 0; !c->of_images && j < g->n_texts; j++) {
-            int64_t *at = c->at + j * c->k, place = c->k;
-            float *score = best + j * c->k;
-            while (place > 0 && (at[place - 1] < 0 || score[place - 1] < row[j])) place--;
-            if (place == c->k) continue;
-            memmove(at + place + 1, at + place, (size_t)(c->k - 1 - place) * sizeof *at);
-            memmove(score + place + 1, score + place, (size_t)(c->k - 1 - place) * sizeof *score);
-            at[place] = i;
-            score[place] = row[j];
+        for (int64_t j = 0; j < g->n_texts; j++) {
+            const vlm_candidate candidate = {.at = c->of_images ? j : i, .order = row[j]};
+            vlm_ranked_offer(&c->best, c->of_images ? i : j, &candidate);
         }
     }
     vlm_free(row);
-    vlm_free(best);
     return st;
 }
 
@@ -59,7 +49,7 @@ static vlmoe_status match_pairs(vlm_batches *b, int64_t first, int64_t n, float 
     const pair_batch *p = b->more;
     p->offset[0] = 0;
     for (int64_t i = 0; i < n; i++) {
-        const int64_t query = (first + i) / p->c->k, at = p->c->at[first + i];
+        const int64_t query = (first + i) / p->c->best.k, at = p->c->best.at[first + i];
         const int64_t image = p->c->of_images ? query : at, text = p->c->of_images ? at : query;
         const int64_t begin = g->offset[text], count = g->offset[text + 1] - begin;
         VLM_TRY(vlm_gallery_picture(g, image, p->pixels + i * g->picture_bytes));
@@ -79,7 +69,7 @@ static vlmoe_status match_candidates(vlm_gallery *g, candidates *c)
     p.token = vlm_alloc_array(n * (size_t)g->t->config->model.text_len, sizeof *p.token);
     p.offset = vlm_alloc_array(n + 1, sizeof *p.offset);
     vlm_batches pairs = {.g = g,
-                         .n = c->n * c->k,
+                         .n = c->best.n * c->best.k,
                          .per_batch = g->per_batch,
                          .width = 1,
                          .out = c->match,
@@ -94,47 +84,97 @@ static vlmoe_status match_candidates(vlm_gallery *g, candidates *c)
     return st;
 }
 
-/* Candidates of a query stand before all others, in the order of similarity plus matching. */
-static void rerank_row(const vlm_gallery *g, const candidates *c, int64_t image, float *row)
+/* Candidates of a query stand before all others, in the order of similarity plus matching. score: what is said of them, without what puts
+ * them ahead. */
+static void rerank_row(const vlm_gallery *g, const candidates *c, int64_t image, float *row,
+                       float *score)
 {
     const float ahead = 2.0f * (float)g->scale + c->most + 1.0f;
-    if (c->of_images) {
-        for (int64_t i = image * c->k; i < (image + 1) * c->k; i++)
-            row[c->at[i]] += ahead + c->match[i];
-        return;
+    const int64_t k = c->best.k, n = c->of_images ? 1 : g->n_texts,
+                  first = c->of_images ? image : 0;
+    for (int64_t i = first * k; i < (first + n) * k; i++) {
+        const int64_t text = c->of_images ? c->best.at[i] : i / k;
+        if (!c->of_images && c->best.at[i] != image) continue;
+        row[text] += ahead + c->match[i];
+        score[text] += c->match[i];
     }
-    for (int64_t j = 0; j < g->n_texts; j++)
-        for (int64_t i = j * c->k; i < (j + 1) * c->k; i++)
-            if (c->at[i] == image) row[j] += ahead + c->match[i];
 }
 
 /* ---- figures ---- */
 
-static vlmoe_status recall_of(vlm_gallery *g, const candidates *c, vlm_recall_result *out)
+/* A recall that is being measured, and the lists that are kept of it. */
+typedef struct measuring {
+    vlm_gallery *g;
+    const candidates *c;   /* read together; NULL = none were */
+    vlm_ranked *ranked[2]; /* texts of pictures, pictures of texts; NULL = not kept */
+    int64_t *mark;         /* [n_texts] by concept: 1 + the picture that it is relevant to */
+    float *rows, *scores;  /* [BLOCK_ROWS, n_texts] what is in order, and what is said of it */
+    vlm_recall *recall;
+} measuring;
+
+static void keep_best(measuring *m, int64_t image, const float *row, const float *score)
+{
+    const vlm_gallery *g = m->g;
+    if (!m->ranked[0] && !m->ranked[1]) return;
+    for (int64_t j = g->first_text[image]; j < g->first_text[image + 1]; j++)
+        m->mark[g->concept[j]] = image + 1;
+    for (int64_t j = 0; j < g->n_texts; j++) {
+        vlm_candidate candidate = {.at = j,
+                                   .order = row[j],
+                                   .score = score[j],
+                                   .is_relevant = m->mark[g->concept[j]] == image + 1};
+        if (m->ranked[0]) vlm_ranked_offer(m->ranked[0], image, &candidate);
+        candidate.at = image;
+        if (m->ranked[1]) vlm_ranked_offer(m->ranked[1], j, &candidate);
+    }
+}
+
+static vlmoe_status show_rows(measuring *m, int64_t first, int64_t n, bool is_first_pass)
+{
+    const vlm_gallery *g = m->g;
+    for (int64_t i = 0; i < n; i++) {
+        float *row = m->rows + i * g->n_texts, *score = m->scores + i * g->n_texts;
+        vlm_gallery_scores(g, first + i, row);
+        memcpy(score, row, (size_t)g->n_texts * sizeof *row);
+        if (m->c) rerank_row(g, m->c, first + i, row, score);
+        if (is_first_pass) keep_best(m, first + i, row, score);
+    }
+    return vlm_recall_show(m->recall, first, n, m->rows, &m->g->t->error);
+}
+
+static vlmoe_status measure(measuring *m, vlm_recall_result *out)
 {
     enum { COCO_TEST = 5000, FOLD = 1000 };
+    vlm_gallery *g = m->g;
     const vlm_recall_set set = {.n_images = g->n_images,
                                 .n_texts = g->n_texts,
                                 .image_of = g->image_of,
                                 .concept = g->concept,
                                 .fold = g->n_images == COCO_TEST ? FOLD : 0};
-    vlm_recall *recall = NULL;
+    const size_t texts = (size_t)g->n_texts;
     vlm_recall_result folds;
-    float *rows = vlm_alloc_array((size_t)(BLOCK_ROWS * g->n_texts), sizeof *rows);
-    vlmoe_status st =
-        rows ? vlm_recall_create(&set, &recall, &g->t->error) : vlm_gallery_no_memory(g);
+    m->rows = vlm_alloc_array(BLOCK_ROWS * texts, sizeof *m->rows);
+    m->scores = vlm_alloc_array(BLOCK_ROWS * texts, sizeof *m->scores);
+    m->mark = vlm_alloc_array(texts, sizeof *m->mark);
+    if (!m->rows || !m->scores || !m->mark) return vlm_gallery_no_memory(g);
+    VLM_TRY(vlm_recall_create(&set, &m->recall, &g->t->error));
     for (int pass = 0; pass < 2; pass++)
-        for (int64_t first = 0; !st && first < g->n_images; first += BLOCK_ROWS) {
-            const int64_t n = VLM_MIN((int64_t)BLOCK_ROWS, g->n_images - first);
-            for (int64_t i = 0; i < n; i++) {
-                vlm_gallery_scores(g, first + i, rows + i * g->n_texts);
-                if (c) rerank_row(g, c, first + i, rows + i * g->n_texts);
-            }
-            st = vlm_recall_show(recall, first, n, rows, &g->t->error);
-        }
-    if (!st) st = vlm_recall_finish(recall, out, &folds, &g->t->error);
-    vlm_recall_destroy(recall);
-    vlm_free(rows);
+        for (int64_t first = 0; first < g->n_images; first += BLOCK_ROWS)
+            VLM_TRY(show_rows(m, first, VLM_MIN((int64_t)BLOCK_ROWS, g->n_images - first), !pass));
+    return vlm_recall_finish(m->recall, out, &folds, &g->t->error);
+}
+
+/* ranked: as of measuring, or NULL. */
+static vlmoe_status recall_of(vlm_gallery *g, const candidates *c, vlm_ranked *const ranked[2],
+                              vlm_recall_result *out)
+{
+    measuring m = {.g = g, .c = c};
+    for (int way = 0; way < 2 && ranked; way++) m.ranked[way] = ranked[way];
+    const vlmoe_status st = measure(&m, out);
+    vlm_recall_destroy(m.recall);
+    vlm_free(m.rows);
+    vlm_free(m.scores);
+    vlm_free(m.mark);
     return st;
 }
 
@@ -154,15 +194,18 @@ static void put(const char *prefix, const vlm_recall_result *r, vlm_scores *out)
         vlm_scores_put(out, r->image.at[k], "%simage R@%d", prefix, vlm_recall_at[k]);
 }
 
-static vlmoe_status rerank(vlm_gallery *g, vlm_recall_result *out)
+static vlmoe_status rerank(vlm_gallery *g, vlm_tally *tally, vlm_recall_result *out)
 {
     for (int way = 0; way < 2; way++) {
         candidates c = {.of_images = way == 0};
+        vlm_ranked *ranked[2] = {NULL, NULL};
         vlm_recall_result r;
+        if (tally->n_ranked) ranked[way] = &tally->ranked[way];
         vlmoe_status st = find_candidates(g, &c);
         if (!st) st = match_candidates(g, &c);
-        if (!st) st = recall_of(g, &c, &r);
-        vlm_free(c.at);
+        if (!st) st = recall_of(g, &c, ranked, &r);
+        tally->n_together[way] = c.best.k;
+        vlm_ranked_free(&c.best);
         vlm_free(c.match);
         if (st) return st;
         if (way) out->image = r.image;
@@ -171,14 +214,29 @@ static vlmoe_status rerank(vlm_gallery *g, vlm_recall_result *out)
     return VLMOE_OK;
 }
 
-vlmoe_status vlm_retrieval_evaluate(vlmoe_trainer *t, vlm_scores *out)
+static vlmoe_status make_lists(const vlm_gallery *g, vlm_tally *tally)
+{
+    const int64_t n[2] = {g->n_images, g->n_texts};
+    for (int way = 0; way < 2 && tally->n_ranked; way++) {
+        vlm_ranked_free(&tally->ranked[way]);
+        VLM_TRY(vlm_ranked_make(n[way], VLM_MIN(tally->n_ranked, n[1 - way]), &tally->ranked[way],
+                                &g->t->error));
+    }
+    return VLMOE_OK;
+}
+
+vlmoe_status vlm_retrieval_evaluate(vlmoe_trainer *t, vlm_tally *tally)
 {
     vlm_gallery g;
+    vlm_scores *out = &tally->scores;
     vlm_recall_result alone, again;
-    const bool reranks = t->config->task.rerank > 0 && t->config->task.matching_weight > 0.0;
+    vlm_ranked *ranked[2] = {&tally->ranked[0], &tally->ranked[1]};
+    const bool reranks = t->config->task.rerank > 0 && t->config->task.matching_weight > 0.0,
+               keeps_alone = tally->n_ranked && !reranks;
     vlmoe_status st = vlm_gallery_open(t, &g);
-    if (!st) st = recall_of(&g, NULL, &alone);
-    if (!st && reranks) st = rerank(&g, &again);
+    if (!st) st = make_lists(&g, tally);
+    if (!st) st = recall_of(&g, NULL, keeps_alone ? ranked : NULL, &alone);
+    if (!st && reranks) st = rerank(&g, tally, &again);
     vlm_gallery_close(&g);
     if (st) return st;
     if (reranks) put("", &again, out);

@@ -4,6 +4,7 @@
 
 #include "train.h"
 #include "train_predict.h"
+#include "train_ranked.h"
 
 /* One sparse layer's telemetry over the groups seen. */
 typedef struct vlm_layer_sum {
@@ -36,6 +37,9 @@ typedef struct vlm_tally {
     vlm_scores scores;            /* of its evaluation */
     int64_t n_predictions, predictions_room;
     vlm_prediction *predictions;  /* [n_predictions] of its evaluation, in the order of samples */
+    int64_t n_ranked;      /* of retrieval: so many of the best candidates of each query are to be kept; 0 = none */
+    int64_t n_together[2]; /* of these so many at most, the first ones, were read together with the query */
+    vlm_ranked ranked[2];  /* texts of pictures, pictures of texts; numbers in the order of samples */
     int n_layers;
     vlm_layer_sum *layers; /* [n_layers]; NULL until the first group */
 } vlm_tally;

@@ -10,6 +10,7 @@ void vlm_tally_free(vlm_tally *tally)
     for (int i = 0; i < tally->n_layers; i++) vlm_free(tally->layers[i].load);
     vlm_free(tally->layers);
     vlm_free(tally->predictions);
+    for (int way = 0; way < 2; way++) vlm_ranked_free(&tally->ranked[way]);
     *tally = (vlm_tally){0};
 }
 
@@ -24,6 +25,7 @@ void vlm_tally_clear(vlm_tally *tally)
             .block = sum->block, .modality = sum->modality, .E = sum->E, .load = sum->load};
     }
     vlm_free(tally->predictions);
+    for (int way = 0; way < 2; way++) vlm_ranked_free(&tally->ranked[way]);
     *tally = (vlm_tally){.n_layers = n, .layers = layers};
 }
 

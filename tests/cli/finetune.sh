@@ -71,8 +71,42 @@ assert [l.split(",")[1] in ("True", "False") for l in open("nlvr2.results").read
 assert open("nli.results").read().count(",") == 9  # with its heading
 assert len(json.loads(open("classify.results").readline())["labels"]) == 5
 PYTHON
-expect 2 "$BIN/vlmoe-eval" --checkpoint retrieval --results no.results
-complained "this is task retrieval"
+expect 2 "$BIN/vlmoe-eval" --checkpoint run --results no.results --words 0
+complained "this is task pretrain"
+ranked() { # FILE ARGUMENT...: lists of candidates, and the printed recalls again from them
+    expect 0 "$BIN/vlmoe-eval" --checkpoint retrieval --results "$1.results" --json "$1.json" "${@:2}"
+    python3 - "$1" <<'PYTHON' || fail "lists of retrieval ($1)"
+import json, sys
+rows = [json.loads(line) for line in open(sys.argv[1] + ".results")]
+figures = json.load(open(sys.argv[1] + ".json"))["held_out"]
+images, captions = [r for r in rows if "image" in r], [r for r in rows if "caption" in r]
+assert len(images) == 8 and len(captions) == 16 and rows == images + captions
+text = {r["caption"]: r["text"].strip() for r in captions}
+own = {}  # texts of a picture
+for r in captions:
+    assert r["caption"].rpartition("#")[0] == str(r["of"])
+    own.setdefault(r["of"], set()).add(text[r["caption"]])
+assert sorted(own) == sorted(r["image"] for r in images)
+for r in rows:
+    of_image = "image" in r
+    found = r["captions"] if of_image else r["images"]
+    assert len(set(found)) == len(found) == len(r["scores"]) == (10 if of_image else 8)
+    cut = r.get("together", 0)
+    for part in r["scores"][:cut], r["scores"][cut:]:
+        assert part == sorted(part, reverse=True), r
+    r["right"] = [text[c] in own[r["image"]] if of_image else text[r["caption"]] in own[c] for c in found]
+for rows, name in (images, "text"), (captions, "image"):
+    for k in 1, 5, 10:
+        share = sum(any(r["right"][:k]) for r in rows) / len(rows)
+        assert abs(share - figures[f"{name} R@{k}"]) < 1e-12, (name, k, share, figures)
+together = 3 if "dual recall" in figures else None
+assert all(r.get("together") == together for r in images + captions)
+PYTHON
+}
+ranked lists
+grep -q '"dual recall"' lists.json || fail "nothing was read together"
+ranked alone task.rerank=0
+cmp -s lists.results alone.results && fail "reading together changes no list"
 
 # questions about files
 art="$work/art"
