@@ -12,7 +12,7 @@ vlmoe_status vlm_fail(vlmoe_error *error, vlmoe_status status, const char *forma
 /* Put "where: " in front of a text that is already there, e.g. the file a lower layer did not know. Returns error->status. */
 vlmoe_status vlm_fail_in(vlmoe_error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Like vlm_fail with VLMOE_E_IO and the text of errno: "cannot VERB PATH: No such file or directory". */
+/* Like vlm_fail with VLMOE_E_IO, or NOMEM where errno says so, and the text of errno: "cannot VERB PATH: No such file or directory". */
 vlmoe_status vlm_fail_errno(vlmoe_error *error, const char *verb, const char *path);
 
 #define VLM_TRY(call)                                \

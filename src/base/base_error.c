@@ -46,7 +46,8 @@ vlmoe_status vlm_fail_errno(vlmoe_error *error, const char *verb, const char *pa
     char reason[128];
     if (strerror_r(number, reason, sizeof reason) != 0)
         snprintf(reason, sizeof reason, "system error %d", number);
-    return vlm_fail(error, VLMOE_E_IO, "cannot %s %s: %s", verb, path, reason);
+    return vlm_fail(error, number == ENOMEM ? VLMOE_E_NOMEM : VLMOE_E_IO, "cannot %s %s: %s", verb,
+                    path, reason);
 }
 
 #ifdef VLM_CHECKS

@@ -51,6 +51,8 @@ vlmoe_status vlm_gzip_read(vlm_gzip *file, void *data, size_t bytes, bool *is_ov
             int code = Z_OK;
             const char *why = gzerror(file->file, &code);
             if (code == Z_ERRNO) return vlm_fail_errno(error, "read", file->path);
+            if (code == Z_MEM_ERROR)
+                return vlm_fail(error, VLMOE_E_NOMEM, "no memory to read %s", file->path);
             if (code != Z_OK)
                 return vlm_fail(error, VLMOE_E_FORMAT, "%s: damaged after byte %llu: %s",
                                 file->path, (unsigned long long)file->n_read + done, why);

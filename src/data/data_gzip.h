@@ -12,7 +12,7 @@ vlmoe_status vlm_gzip_open(const char *path, vlm_gzip **out, vlmoe_error *error)
 void vlm_gzip_close(vlm_gzip *file); /* NULL allowed */
 
 /* Exactly this many bytes, or *is_over when the file ended before the first of them. Errors: FORMAT
- * (it ended in between, or is damaged: its checksum is looked at), IO. */
+ * (it ended in between, or is damaged: its checksum is looked at), IO, NOMEM. */
 vlmoe_status vlm_gzip_read(vlm_gzip *file, void *data, size_t bytes, bool *is_over,
                            vlmoe_error *error);
 

@@ -108,6 +108,11 @@ void vlm_row_set_id_int(vlm_row *row, int64_t id)
     vlm_text_put(&row->id, "%lld", (long long)id);
 }
 
+static vlmoe_status no_memory(vlmoe_error *error)
+{
+    return vlm_fail(error, VLMOE_E_NOMEM, "no memory for a row");
+}
+
 vlmoe_status vlm_row_take_id(vlm_row *row, const vlm_records *records, const vlm_value *value,
                              const char *key, vlmoe_error *error)
 {
@@ -118,7 +123,7 @@ vlmoe_status vlm_row_take_id(vlm_row *row, const vlm_records *records, const vlm
     else
         return vlm_records_fail(records, error, "\"%s\" is %s, expected a whole number or a string",
                                 key, id ? vlm_json_kind_name(vlm_json_kind_of(id)) : "missing");
-    return VLMOE_OK;
+    return row->id.failed ? no_memory(error) : VLMOE_OK;
 }
 
 void vlm_row_add_text(vlm_row *row, const char *text)
@@ -197,6 +202,7 @@ vlmoe_status vlm_rows_get_text(const vlm_records *records, const vlm_value *obje
 vlmoe_status vlm_rows_drop(vlm_rows *rows, const vlm_row *row, vlm_note note, const char *why,
                            vlmoe_error *error)
 {
+    if (row_failed(row)) return no_memory(error); /* its id would not be whole */
     rows->is_out = true;
     return vlm_ledger_note(rows->ledger, note, row->id.data, why, error);
 }
@@ -217,7 +223,7 @@ static bool is_text(const vlm_text *text)
 static vlmoe_status judge(vlm_rows *rows, const vlm_row *row, vlmoe_error *error)
 {
     bool is_new = false;
-    if (row_failed(row)) return vlm_fail(error, VLMOE_E_NOMEM, "no memory for a row");
+    if (row_failed(row)) return no_memory(error);
     rows->ledger->n_read++;
     if (rows->is_out) return VLMOE_OK;
     VLM_TRY(vlm_idmap_add(&rows->ids, row->id.data, row->id.bytes, 1, NULL, &is_new, error));

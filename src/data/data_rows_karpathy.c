@@ -58,20 +58,23 @@ static vlmoe_status take_captions(const karpathy *s, const vlm_value *value, vlm
 }
 
 /* Where filepath is not the folder that the pictures lie in, they may lie there together. */
-static void add_picture(const karpathy *s, const char *folder, const char *name, vlm_row *row)
+static vlmoe_status add_picture(const karpathy *s, const char *folder, const char *name,
+                                vlm_row *row, vlmoe_error *error)
 {
     if (folder) {
-        char *path = vlm_path_join(folder, name);
-        vlm_row_add_picture(row, s->images, path ? path : name);
+        char *path = vlm_path_join(folder, name), *flat = vlm_path_join(s->images, name);
+        const bool is_whole = path && flat;
+        if (is_whole) vlm_row_add_picture(row, s->images, path);
+        const bool is_flat = is_whole && !row->pictures[0].failed &&
+                             !vlm_path_exists(row->pictures[0].data) && vlm_path_exists(flat);
         vlm_free(path);
-        if (row->pictures[0].failed || vlm_path_exists(row->pictures[0].data)) return;
-        char *flat = vlm_path_join(s->images, name);
-        const bool is_flat = flat && vlm_path_exists(flat);
         vlm_free(flat);
-        if (!is_flat) return;
+        if (!is_whole) return vlm_fail(error, VLMOE_E_NOMEM, "no memory for a path");
+        if (!is_flat) return VLMOE_OK;
         row->n_pictures = 0;
     }
     vlm_row_add_picture(row, s->images, name);
+    return VLMOE_OK;
 }
 
 static vlmoe_status karpathy_next(vlm_rows *rows, vlm_row *row, bool *found, vlmoe_error *error)
@@ -91,7 +94,7 @@ static vlmoe_status karpathy_next(vlm_rows *rows, vlm_row *row, bool *found, vlm
         return vlm_rows_drop(rows, row, VLM_NOTE_OTHER_SPLIT, split, error);
     vlm_text_put(&row->more, ",\"image_id\":%s", row->id.data);
     row->is_own = true;
-    add_picture(s, vlm_json_text(vlm_json_get(value, "filepath")), name, row);
+    VLM_TRY(add_picture(s, vlm_json_text(vlm_json_get(value, "filepath")), name, row, error));
     VLM_TRY(take_captions(s, value, row, error));
     if (!row->n_texts) return vlm_rows_drop(rows, row, VLM_NOTE_NO_TEXT, NULL, error);
     return VLMOE_OK;

@@ -35,12 +35,12 @@ vlmoe_status vlm_rows_read_classes(vlm_rows *rows, const char *path, vlmoe_error
 int32_t vlm_rows_class(const vlm_rows *rows, const char *name); /* -1: none of this name */
 
 /* ---- Rows ---- */
-/* Note it under the row's id, and leave the row out. */
+/* Note it under the row's id, and leave the row out. Errors: FORMAT (a fault ends the work), NOMEM (the row is not whole). */
 vlmoe_status vlm_rows_drop(vlm_rows *rows, const vlm_row *row, vlm_note note, const char *why,
                            vlmoe_error *error);
 void vlm_row_set_id_text(vlm_row *row, const char *id);
 void vlm_row_set_id_int(vlm_row *row, int64_t id);
-/* The member 'key' as the row's id, integer or string. Errors: FORMAT. */
+/* The member 'key' as the row's id, integer or string. Errors: FORMAT, NOMEM. */
 vlmoe_status vlm_row_take_id(vlm_row *row, const vlm_records *records, const vlm_value *value,
                              const char *key, vlmoe_error *error);
 void vlm_row_add_text(vlm_row *row, const char *text); /* NULL counts as empty */

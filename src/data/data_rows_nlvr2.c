@@ -1,5 +1,6 @@
 /* NLVR2: lines of JSON, a statement over two pictures each. Pictures are named by the identifier
  * without its last part, and lie in SPLIT/, SPLIT/DIRECTORY/ or right in the folder of pictures. */
+#include <stdio.h>
 #include <string.h>
 #include "base_file.h"
 #include "data_rows_kind.h"
@@ -39,11 +40,7 @@ static vlmoe_status add_picture(const nlvr2 *s, const char *id, int64_t director
     const int n_stem = (int)(strrchr(id, '-') - id), n_split = (int)strcspn(id, "-");
     char folder[32] = "";
     char *name = NULL;
-    if (directory >= 0) {
-        char *number = vlm_format("%lld/", (long long)directory);
-        if (number) memcpy(folder, number, strlen(number) + 1); /* at most 20 characters */
-        vlm_free(number);
-    }
+    if (directory >= 0) snprintf(folder, sizeof folder, "%lld/", (long long)directory);
     for (int form = 0; form < 6; form++) {
         const bool in_split = form % 3 > 0, in_folder = form % 3 > 1;
         row->n_pictures = side;

@@ -39,9 +39,10 @@ static vlmoe_status make_room(vlm_stream *stream, vlmoe_error *error)
     if (stream->capacity - stream->end >= stream->chunk) return VLMOE_OK;
     char *data = stream->data;
     if (stream->capacity < held + stream->chunk) {
-        stream->capacity = VLM_MAX(2 * stream->capacity, held + stream->chunk);
-        data = vlm_alloc(stream->capacity + 1);
+        const size_t capacity = VLM_MAX(2 * stream->capacity, held + stream->chunk);
+        data = vlm_alloc(capacity + 1);
         if (!data) return vlm_fail(error, VLMOE_E_NOMEM, "no memory to read %s", stream->path);
+        stream->capacity = capacity;
     }
     if (held) memmove(data, stream->data + stream->keep, held);
     if (data != stream->data) vlm_free(stream->data);
