@@ -13,27 +13,30 @@ extern void *__libc_calloc(size_t n, size_t bytes);
 extern void *__libc_realloc(void *block, size_t bytes);
 extern void *__libc_memalign(size_t align, size_t bytes);
 
+/* Of the whole process: other libraries find these before the C library's. */
+#define OF_ALL __attribute__((visibility("default")))
+
 static atomic_int n_allocations;
 
-void *malloc(size_t bytes)
+OF_ALL void *malloc(size_t bytes)
 {
     atomic_fetch_add(&n_allocations, 1);
     return __libc_malloc(bytes);
 }
 
-void *calloc(size_t n, size_t bytes)
+OF_ALL void *calloc(size_t n, size_t bytes)
 {
     atomic_fetch_add(&n_allocations, 1);
     return __libc_calloc(n, bytes);
 }
 
-void *realloc(void *block, size_t bytes)
+OF_ALL void *realloc(void *block, size_t bytes)
 {
     atomic_fetch_add(&n_allocations, 1);
     return __libc_realloc(block, bytes);
 }
 
-int posix_memalign(void **out, size_t align, size_t bytes)
+OF_ALL int posix_memalign(void **out, size_t align, size_t bytes)
 {
     atomic_fetch_add(&n_allocations, 1);
     *out = __libc_memalign(align, bytes);
