@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""docs/OPS.md from src/op/ops.def, kernels/abi/kernels.def and the comments above each argument struct of kernels/abi/vlmk.h."""
+"""docs/OPS.md from src/op/ops.def, kernels/abi/kernels.def and the comments above each argument struct of kernels/abi/*.h."""
 import re
 
 ops = re.findall(r'^VLM_OP\((\w+), (\d), ([^,]*), (\w+), "(.*)"\)', open("src/op/ops.def").read(), re.M)
 kernels = re.findall(r"^VLMK_KERNEL\((\w+)\)", open("kernels/abi/kernels.def").read(), re.M)
-header = open("kernels/abi/vlmk.h").read()
+header = "".join(open(f"kernels/abi/{name}.h").read() for name in ("vlmk", "vlmk_route"))
 
 
 def meaning(kernel):
@@ -28,7 +28,7 @@ for name, grad, reads, remake, cases in ops:
     named = re.sub(r"IN\((\d)\)", r"input \1", reads).replace("OUT", "output").replace(" |", ",")
     reads = "nothing" if reads == "0" else named
     print(f"| `{name}` | {'yes' if grad == '1' else 'no'} | {reads} | {'kept' if remake == 'NULL' else 'remade'} | {cases} |")
-print("\n## Kernels\n\nArguments with shapes stand in `kernels/abi/vlmk.h`; `kernels/ref` defines each in f64; `kernels/cpu` is compiled for `base`, `avx2`, "
+print("\n## Kernels\n\nArguments with shapes stand in `kernels/abi/vlmk.h` and `vlmk_route.h`; `kernels/ref` defines each in f64; `kernels/cpu` is compiled for `base`, `avx2`, "
       "`avx512` and `avx512_bf16`, and each of these is compared with `ref` under derived bounds by `tests/kernel`.\n")
 print("| kernel | what it computes |\n|---|---|")
 for kernel in kernels:
