@@ -152,3 +152,14 @@ vlmoe_status vlm_cli_write_json(const char *path, const vlm_text *json, vlmoe_er
     if (json->failed) return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for %s", path);
     return vlm_file_replace(path, json->data, json->bytes, error);
 }
+
+bool vlm_cli_add(const char *tool, const char *what, const char *value, const char **list, int *n,
+                 int max)
+{
+    if (*n == max) {
+        vlm_cli_usage(tool, "%s: more than %d of them", what, max);
+        return false;
+    }
+    list[(*n)++] = value;
+    return true;
+}

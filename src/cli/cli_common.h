@@ -55,4 +55,8 @@ bool vlm_cli_int(const char *tool, const char *what, const char *text, int64_t l
 bool vlm_cli_double(const char *tool, const char *what, const char *text, double low, double high,
                     double *out);
 
+/* One more value of an option that may be given again, into list [max]; a message on standard error and false when there is no room. */
+bool vlm_cli_add(const char *tool, const char *what, const char *value, const char **list, int *n,
+                 int max);
+
 #endif

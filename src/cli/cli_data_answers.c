@@ -9,7 +9,7 @@
 enum { FILES_MAX = 64 };
 
 typedef struct answers_options {
-    char *files[FILES_MAX];
+    const char *files[FILES_MAX];
     int n_files;
     const char *out;
     int64_t min_count;
@@ -30,11 +30,8 @@ static const char help[] =
 static bool add_files(const char *tool, char *text, answers_options *out)
 {
     for (char *at = text; at;) {
-        if (out->n_files == FILES_MAX) {
-            vlm_cli_usage(tool, "more than %d files of annotations", FILES_MAX);
+        if (!vlm_cli_add(tool, "--annotations", at, out->files, &out->n_files, FILES_MAX))
             return false;
-        }
-        out->files[out->n_files++] = at;
         at = strchr(at, ',');
         if (at) *at++ = 0;
     }

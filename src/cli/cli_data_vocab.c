@@ -29,12 +29,7 @@ static const char help[] =
 
 static bool add_input(const char *tool, vocab_options *options, const char *path)
 {
-    if (options->n_in == INPUTS_MAX) {
-        fprintf(stderr, "%s: more than %d inputs\n", tool, INPUTS_MAX);
-        return false;
-    }
-    options->in[options->n_in++] = path;
-    return true;
+    return vlm_cli_add(tool, "--in", path, options->in, &options->n_in, INPUTS_MAX);
 }
 
 /* -1: go on; else the exit code */

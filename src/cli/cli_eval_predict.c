@@ -240,16 +240,6 @@ static const struct option long_options[] = {{"checkpoint", required_argument, N
                                              {NULL, 0, NULL, 0}};
 
 /* false = reported. */
-static bool add(const char *tool, const char *what, const char **list, int *n)
-{
-    if (*n == VLM_CLI_MOST_GIVEN) {
-        vlm_cli_usage(tool, "more than %d times %s", VLM_CLI_MOST_GIVEN, what);
-        return false;
-    }
-    list[(*n)++] = optarg;
-    return true;
-}
-
 static bool read_option(const char *tool, int code, vlm_predict_options *o)
 {
     switch (code) {
@@ -260,9 +250,9 @@ static bool read_option(const char *tool, int code, vlm_predict_options *o)
         o->model.best = true;
         return true;
     case 'i':
-        return add(tool, "--image", o->image, &o->n_images);
+        return vlm_cli_add(tool, "--image", optarg, o->image, &o->n_images, VLM_CLI_MOST_GIVEN);
     case 't':
-        return add(tool, "--text", o->text, &o->n_texts);
+        return vlm_cli_add(tool, "--text", optarg, o->text, &o->n_texts, VLM_CLI_MOST_GIVEN);
     case 'C':
         o->captions = optarg;
         return true;

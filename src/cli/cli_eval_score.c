@@ -167,13 +167,6 @@ static vlmoe_status write_json(const vlm_score_options *o, const vlm_score_sheet
 
 /* ---- arguments ---- */
 
-static bool add_path(const char *tool, const char *what, const char **list, int *n, int max)
-{
-    if (*n < max) list[(*n)++] = optarg;
-    else fprintf(stderr, "%s: more than %d times %s\n", tool, max, what);
-    return list[*n - 1] == optarg;
-}
-
 /* -1: go on; else the exit code */
 static int parse(int argc, char **argv, vlm_score_options *o)
 {
@@ -192,11 +185,12 @@ static int parse(int argc, char **argv, vlm_score_options *o)
             o->task = optarg;
             break;
         case 'r':
-            good = add_path(argv[0], "--results", o->results, &o->n_results, VLM_SCORE_RESULTS);
+            good = vlm_cli_add(argv[0], "--results", optarg, o->results, &o->n_results,
+                               VLM_SCORE_RESULTS);
             break;
         case 'a':
-            good = add_path(argv[0], "--annotations", o->annotations, &o->n_annotations,
-                            VLM_SCORE_ANNOTATIONS);
+            good = vlm_cli_add(argv[0], "--annotations", optarg, o->annotations, &o->n_annotations,
+                               VLM_SCORE_ANNOTATIONS);
             break;
         case 'p':
             o->partial = true;

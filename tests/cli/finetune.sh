@@ -136,6 +136,8 @@ expect 3 predict retrieval --text "a red circle" --images folder
 complained "no picture to rank"
 expect 2 predict vqa --image "$art/red_circle.png"
 complained "one --image and one --question"
+expect 2 predict nlvr2 --image "$art/a.png" --image "$art/b.png" --image "$art/c.png"
+complained "--image: more than 2 of them"
 expect 2 predict vqa --image "$art/red_circle.png" --question "  "
 complained "empty"
 expect 4 predict vqa --image "$art/none.png" --question "which colour"
