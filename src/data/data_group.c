@@ -55,7 +55,7 @@ size_t vlm_group_bytes(const vlm_group_shape *s, size_t start[VLM_GROUP_ARRAYS])
         n_offsets * (int64_t)sizeof(int32_t),
         s->n_labels * (int64_t)sizeof(int32_t),
         s->n_labels * (int64_t)sizeof(float),
-        s->n_examples * (int64_t)sizeof(int32_t),
+        s->n_examples * (int64_t)sizeof(int64_t),
     };
     size_t at = 0;
     for (int i = 0; i < VLM_GROUP_ARRAYS; i++) {
@@ -104,7 +104,7 @@ vlmoe_status vlm_group_reserve(const vlm_source *source, vlm_group *group, vlmoe
         group->label_offset = (int32_t *)(block + start[6]);
         group->label = (int32_t *)(block + start[7]);
         group->label_score = (float *)(block + start[8]);
-        group->concept = (int32_t *)(block + start[9]);
+        group->concept = (int64_t *)(block + start[9]);
     }
     return VLMOE_OK;
 }
@@ -267,12 +267,12 @@ static vlmoe_status encode(const vlm_source *source, const place *at, const vlm_
 }
 
 /* Equal texts are positives of each other: spaces at the ends do not count. */
-static int32_t concept_of(const vlm_bytes *text)
+static int64_t concept_of(const vlm_bytes *text)
 {
     size_t first = 0, end = text->bytes;
     while (first < end && text->data[first] <= ' ') first++;
     while (end > first && text->data[end - 1] <= ' ') end--;
-    return (int32_t)(uint32_t)vlm_hash64(text->data + first, end - first);
+    return (int64_t)vlm_hash64(text->data + first, end - first);
 }
 
 static vlmoe_status fill_text(const vlm_source *source, const place *at, const vlm_sample *sample,

@@ -29,9 +29,9 @@ typedef struct vlm_group {
     int32_t *label_offset;               /* [n + 1] */
     int32_t *label;                      /* class numbers by labels.txt, none twice in an example */
     float *label_score;                  /* in (0, 1] */
-    int32_t *concept;                    /* [n] retrieval and contrastive parts: equal where texts are, else 0. 32 bits of a hash of the text
-                                          * without spaces at its ends, so comparable between groups; of 3,072 different texts two have the same
-                                          * number once in 900 times */
+    int64_t *concept;                    /* [n] retrieval and contrastive parts: equal where texts are, else 0. XXH3-64 of the text without
+                                          * spaces at its ends, so comparable between groups; two of a million different texts have the same
+                                          * number with a chance of 3e-8 */
     bool is_repeat;                      /* evaluation on several ranks: there was no group left for this one; its numbers must not count */
 } vlm_group;
 

@@ -9,12 +9,12 @@ typedef struct positives {
     double *score;           /* [offset[n]] */
 } positives;
 
-static bool is_positive(const int32_t *concept, int64_t i, int64_t j)
+static bool is_positive(const int64_t *concept, int64_t i, int64_t j)
 {
     return concept ? concept[i] == concept[j] : i == j;
 }
 
-static bool list_positives(vlmoe_tape *tape, int64_t n, const int32_t *concept, positives *p)
+static bool list_positives(vlmoe_tape *tape, int64_t n, const int64_t *concept, positives *p)
 {
     int64_t n_entries = 0;
     p->offset = vlm_tape_host(tape, (size_t)(n + 1) * sizeof *p->offset);
@@ -37,7 +37,7 @@ static bool list_positives(vlmoe_tape *tape, int64_t n, const int32_t *concept, 
     return true;
 }
 
-bool vlm_contrastive_targets(vlmoe_tape *tape, int64_t n, int64_t n_mean, const int32_t *concept,
+bool vlm_contrastive_targets(vlmoe_tape *tape, int64_t n, int64_t n_mean, const int64_t *concept,
                              vlm_class_targets *out)
 {
     positives p;

@@ -11,10 +11,10 @@ static int64_t recomputed(const vlmoe_config *config)
 }
 
 /* Each sample its own concept. */
-static const int32_t *own_concepts(vlmoe_tape *tape, int64_t n)
+static const int64_t *own_concepts(vlmoe_tape *tape, int64_t n)
 {
-    int32_t *concept = vlm_tape_host(tape, (size_t)VLM_MAX(n, 1) * sizeof *concept);
-    for (int64_t i = 0; concept && i < n; i++) concept[i] = (int32_t)i;
+    int64_t *concept = vlm_tape_host(tape, (size_t)VLM_MAX(n, 1) * sizeof *concept);
+    for (int64_t i = 0; concept && i < n; i++) concept[i] = i;
     return concept;
 }
 
@@ -64,7 +64,7 @@ static void record_in_group(vlmoe_tape *tape, const vlmoe_config *config, vlm_re
 /* ---- negatives ---- */
 
 /* A sample whose concept differs from that of row i, drawn in proportion to exp(similarity); -1 where there is none. */
-static int32_t draw_negative(const double *similarity, const int32_t *concept, int64_t n, int64_t i,
+static int32_t draw_negative(const double *similarity, const int64_t *concept, int64_t n, int64_t i,
                              double unit)
 {
     double top = -INFINITY, total = 0.0;

@@ -40,7 +40,7 @@ typedef struct vlm_retrieval {
     vlm_mome_output together_model;   /* hidden NULL when matching is off */
     vlmoe_tensor *feature[2];         /* [n, E] by vlm_side */
     vlmoe_tensor *similarity[2];      /* [n, n]: of each image with all texts; of each text with all images */
-    const int32_t *concept;           /* [n] host */
+    const int64_t *concept;           /* [n] host */
     bool in_group;                    /* the contrastive loss is of this group's pairs */
     vlm_class_result contrastive[2];  /* in_group only: by side of the row */
     int32_t *negative[2];             /* [n] host: [IMAGE] a picture for each text, [TEXT] a text for each picture */
@@ -76,7 +76,7 @@ vlmoe_status vlm_contrastive_features(vlmoe_tape *tape, const vlm_task_parts *pa
 typedef struct vlm_contrastive_set {
     int64_t n_groups, n;            /* n samples in each group */
     const double *feature[2];       /* [n_groups n, E] */
-    const int32_t *concept;         /* [n_groups n], comparable between groups; NULL = all differ */
+    const int64_t *concept;         /* [n_groups n], comparable between groups; NULL = all differ */
     double weight;                  /* task.contrastive_weight */
 } vlm_contrastive_set;
 typedef struct vlm_contrastive_solution {

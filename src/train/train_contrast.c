@@ -7,7 +7,7 @@ struct vlm_contrast {
     int64_t groups, n, width; /* n pairs in each group */
     double *feature[2];       /* [groups n, width] by side, as is: */
     vlm_contrastive_solution solution;
-    int32_t *concept;          /* [groups n] */
+    int64_t *concept;          /* [groups n] */
     vlm_contrastive_part part; /* of the group that was asked for last */
 };
 
@@ -171,7 +171,7 @@ vlmoe_status vlm_contrast_plan(vlmoe_context *ctx, const vlm_models *models,
     const vlm_task_parts parts = {.model = models->model, .head = models->head, .config = config};
     VLM_TRY(vlm_contrast_create(config, &k, error));
     if (!k) return VLMOE_OK;
-    for (int64_t i = 0; i < k->groups * k->n; i++) k->concept[i] = (int32_t)i;
+    for (int64_t i = 0; i < k->groups * k->n; i++) k->concept[i] = i;
     vlmoe_status st = vlmoe_tape_begin(ctx, VLMOE_TRAIN, &tape);
     if (!st) {
         st = vlm_contrastive_features(tape, &parts, group, k->feature);

@@ -66,7 +66,8 @@ static vlmoe_status put_encoding(const place *at, vlmoe_tape *tape, const vlm_mo
 
 static vlmoe_status put_features(const place *at, const vlm_retrieval *r)
 {
-    VLM_TRY(put_ints(at, "concept", r->n, r->concept));
+    VLM_TRY(vlm_dump_host(at->dump, at->trainer, vlm_format("%s/concept", at->base), VLM_ST_I64, 1,
+                          D(r->n), r->concept));
     VLM_TRY(put_tensor(at, "image", r->feature[VLM_SIDE_IMAGE]));
     return put_tensor(at, "text", r->feature[VLM_SIDE_TEXT]);
 }

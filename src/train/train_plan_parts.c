@@ -21,7 +21,7 @@ static vlmoe_status label_group(const vlmoe_config *c, vlm_group *group, vlmoe_e
         return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for the largest group of this config");
     for (int64_t i = 0; i <= n && !is_retrieval; i++)
         group->label_offset[i] = (int32_t)(i * labels);
-    for (int64_t i = 0; i < n; i++) group->concept[i] = (int32_t)i;
+    for (int64_t i = 0; i < n; i++) group->concept[i] = i;
     for (int64_t i = 0; i < n * labels; i++) group->label_score[i] = 1.0f;
     return VLMOE_OK;
 }

@@ -1,4 +1,5 @@
 /* Groups of tasks: which rows an example has, its labels, its pictures by number, what is left out. */
+#include "base_hash.h"
 #include "data_source.h"
 #include "source_fixture.h"
 
@@ -228,8 +229,29 @@ TEST(captions_are_equal_but_for_spaces_at_their_ends)
     vlm_source *source = open_task("retrieval", "pairs", "captions", VLM_SOURCE_EVAL, NULL);
     const vlm_group *group = next(source);
     CHECK(group->concept[0] == group->concept[1] && group->concept[0] != group->concept[2]);
-    const int32_t first = group->concept[0];
+    const int64_t first = group->concept[0];
     CHECK(next(source)->concept[0] != first); /* the fourth, in the next group */
+    vlm_source_close(source);
+}
+
+/* The lower halves of their hashes are equal: two different captions, that is one pair of 100,000 or so. */
+TEST(captions_are_told_from_each_other_by_a_whole_hash)
+{
+    static const char *const captions[] = {"801 red dogs", "95021 red dogs"};
+    uint64_t hash[2];
+    prepare();
+    vlm_shard_writer *writer = open_writer("halves");
+    for (int i = 0; i < 2; i++) {
+        vlm_sample sample = {.image = picture_of((uint8_t)i)};
+        put_text(&sample, captions[i]);
+        put_sample(writer, &sample);
+        hash[i] = vlm_hash64(captions[i], strlen(captions[i]));
+    }
+    CHECK_STATUS(vlm_shard_writer_close(writer, NULL), VLMOE_OK);
+    CHECK((uint32_t)hash[0] == (uint32_t)hash[1] && hash[0] != hash[1]);
+    vlm_source *source = open_task("retrieval", "pairs", "halves", VLM_SOURCE_EVAL, NULL);
+    const vlm_group *group = next(source);
+    CHECK(group->concept[0] != group->concept[1]);
     vlm_source_close(source);
 }
 

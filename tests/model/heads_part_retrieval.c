@@ -9,7 +9,7 @@ static const char RETRIEVAL[] = "task.contrastive_weight=0.7;task.matching_weigh
 TEST(retrieval_agrees_with_pytorch)
 {
     static samples s;
-    static const int32_t concept[] = {5, 9, 5, 7};
+    static const int64_t concept[] = {5, 9, 5, 7};
     /* what make_tasks.py was told; other draws of the same stream would need another file */
     static const int32_t negative[2][4] = {{3, 3, 1, 0}, {3, 3, 1, 1}};
     char more[200];
@@ -48,7 +48,7 @@ TEST(retrieval_agrees_with_pytorch)
 TEST(a_step_in_two_passes_agrees_with_pytorch)
 {
     static samples s[2];
-    static const int32_t concept[] = {5, 9, 5, 7, 9, 1};
+    static const int64_t concept[] = {5, 9, 5, 7, 9, 1};
     enum { N = 3, WIDE = N * EMBED };
     double feature[2][2 * WIDE], slope[2][2 * WIDE], loss[2], contrastive[2], recall[2][2],
         total = 0.0;
@@ -107,7 +107,7 @@ TEST(negatives_are_drawn_in_proportion_to_similarity)
 {
     enum { N = 4, TIMES = 400 };
     static samples s;
-    static const int32_t concept[N] = {1, 1, 2, 3};
+    static const int64_t concept[N] = {1, 1, 2, 3};
     int count[2][N][N] = {0};
     double share[2][N][N] = {0};
     rig r = rig_make(test_context("cpu", VLMOE_F32, 1), VLM_HEAD_RETRIEVAL, RETRIEVAL);
@@ -145,7 +145,7 @@ TEST(negatives_are_drawn_in_proportion_to_similarity)
 TEST(a_group_of_one_concept_has_no_negatives)
 {
     static samples s;
-    static const int32_t concept[] = {4, 4};
+    static const int64_t concept[] = {4, 4};
     vlm_retrieval out;
     vlm_retrieval_metrics metrics;
     rig r = rig_make(test_ref_context(), VLM_HEAD_RETRIEVAL, RETRIEVAL);

@@ -106,7 +106,7 @@ static void fill_labels(samples *s, int n, int classes)
     s->group.label_score = s->score;
 }
 
-void set_concepts(samples *s, const int32_t *concept)
+void set_concepts(samples *s, const int64_t *concept)
 {
     memcpy(s->concept, concept, (size_t)s->group.n_texts * sizeof *concept);
     s->group.concept = s->concept;

@@ -30,11 +30,12 @@ void fill_params(vlmoe_context *ctx); /* by the formula of make_tasks.py */
 typedef struct samples {
     vlm_group group;
     uint8_t pixels[12 * 192];
-    int32_t token[12 * 6], text_offset[13], label_offset[9], label[24], concept[8];
+    int32_t token[12 * 6], text_offset[13], label_offset[9], label[24];
+    int64_t concept[8];
     float score[24];
 } samples;
 void fill_samples(samples *s, int64_t n_images, int64_t n_pairs, int64_t n_texts, int shift);
-void set_concepts(samples *s, const int32_t *concept);
+void set_concepts(samples *s, const int64_t *concept);
 
 /* A case of tasks.txt; its lines in order: loss, values, gradients. */
 FILE *golden_open(const char *name);
