@@ -145,6 +145,9 @@ fi
 if [ -e "$state/tune.done" ]; then
     echo
     cat "$state/scores.log"
+    if [ -e runs/emoji_retrieval/report.html ]; then
+        echo "Report: file://$root/runs/emoji_retrieval/report.html (curves, recalls, what is found for held-out drawings and captions)"
+    fi
     echo "Tuned model: runs/emoji_retrieval"
     echo "Ask it:  build/vlmoe-eval predict --checkpoint runs/emoji_retrieval --text 'a cat' --images data/emoji/images/emojione"
 fi

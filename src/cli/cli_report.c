@@ -154,17 +154,16 @@ static vlmoe_status predict(page *p, char extra[64], vlmoe_error *error)
     p->model->parameters = parameters_of(t->ctx);
     if (t->model) {
         vlm_mome_size size = vlm_mome_count(t->model);
-        p->model->parameters = size.total;
-        p->model->per_token = size.per_token;
+        const int64_t head = t->head ? p->model->parameters - size.total : 0;
+        p->model->parameters = size.total + head;
+        p->model->per_token = size.per_token + head;
     }
-    if (t->head)
-        st = vlm_fail(error, VLMOE_E_UNSUPPORTED, "pages show pretraining, this is task %s",
-                      t->task->name);
-    else if (!t->val)
+    if (!t->val)
         st = vlm_fail(error, VLMOE_E_ARG,
                       "no held-out data: name a config with data.val_* by --data FILE");
     else {
         st = vlm_page_predict(t, p->model, p->place);
+        if (!st && t->head) st = vlm_page_answer(t, p->model);
         if (st) vlm_fail(error, st, "%s", vlmoe_trainer_error(t));
     }
     if (t->model)

@@ -44,6 +44,20 @@ static bool is_wanted(const walk *w, int stream, int64_t number)
     return i < wanted && number == (2 * i + 1) * n / (2 * wanted);
 }
 
+/* Pictures and texts of the pairs are the group's images and texts. */
+static bool is_apart(const walk *w)
+{
+    return w->t->task->kind == VLM_TASK_RETRIEVAL;
+}
+
+/* Of a tuned task: the samples that it judges. */
+static void choose_judged(walk *w)
+{
+    const int stream = w->t->task->stream, as = is_apart(w) ? 0 : stream;
+    w->used[as] = vlm_source_held_out(w->t->val, stream);
+    w->wanted[as] = is_apart(w) ? VLM_PAGE_SEARCHES : VLM_PAGE_QUESTIONS;
+}
+
 static void choose_numbers(walk *w)
 {
     for (int s = 0; s < 3; s++)
@@ -56,20 +70,19 @@ static void choose_numbers(walk *w)
 
 /* ---- pictures ---- */
 
-static int64_t shown_side(const walk *w)
+int64_t vlm_page_side(const vlmoe_trainer *t)
 {
-    return VLM_MIN(w->S, (int64_t)VLM_REPORT_SIDE);
+    return VLM_MIN(t->config->model.image_size, (int64_t)VLM_REPORT_SIDE);
 }
 
-/* pixels [S, S, 3] at the page's size; NULL = no memory */
-static uint8_t *shrunk(const walk *w, uint8_t *pixels)
+uint8_t *vlm_page_picture(vlmoe_trainer *t, uint8_t *pixels)
 {
-    int64_t side = shown_side(w);
+    int64_t side = vlm_page_side(t), S = t->config->model.image_size;
     uint8_t *out = vlm_alloc((size_t)(3 * side * side));
-    const vlm_image image = {w->S, w->S, pixels};
+    const vlm_image image = {S, S, pixels};
     if (!out) return NULL;
-    if (side == w->S) memcpy(out, pixels, (size_t)(3 * side * side));
-    else if (vlm_image_fit(&image, VLM_FIT_SQUARE, side, out, NULL, &w->t->error)) {
+    if (side == S) memcpy(out, pixels, (size_t)(3 * side * side));
+    else if (vlm_image_fit(&image, VLM_FIT_SQUARE, side, out, NULL, &t->error)) {
         vlm_free(out);
         return NULL;
     }
@@ -124,7 +137,7 @@ static vlmoe_status draw_codes(walk *w, const uint8_t *picture, const int32_t *c
         memcpy(drawn, picture, bytes);
         for (int64_t p = 0; p < w->P; p++)
             if (!which || which[p]) draw_patch(w, picture, p, values + p * patch_width, drawn);
-        *out = shrunk(w, drawn);
+        *out = vlm_page_picture(w->t, drawn);
         if (!*out) st = no_memory(w->t);
     }
     vlm_free(values);
@@ -136,10 +149,10 @@ static vlmoe_status draw_codes(walk *w, const uint8_t *picture, const int32_t *c
 
 static vlmoe_status add_picture(walk *w, const vlm_group *g, int64_t at, vlm_report_example *e)
 {
-    e->picture = shrunk(w, g->pixels + at * 3 * w->S * w->S);
+    e->picture = vlm_page_picture(w->t, g->pixels + at * 3 * w->S * w->S);
     e->hidden = vlm_alloc((size_t)w->P);
     if (!e->picture || !e->hidden) return no_memory(w->t);
-    e->side = shown_side(w);
+    e->side = vlm_page_side(w->t);
     e->grid = w->S / w->t->config->model.patch;
     if (w->t->model && g->patch_mask) memcpy(e->hidden, g->patch_mask + at * w->P, (size_t)w->P);
     for (int64_t p = 0; p < w->P; p++) e->n_hidden += e->hidden[p];
@@ -174,14 +187,15 @@ static vlmoe_status add_example(walk *w, const vlm_group *g, int stream, int64_t
                               stream == 0   ? i
                               : stream == 2 ? g->n_images + i
                                             : -1,
-                              stream == 0   ? -1
-                              : stream == 2 ? i
-                                            : g->n_pairs + i};
+                              stream == 0 && !is_apart(w) ? -1
+                              : stream == 2               ? i
+                                                          : g->n_pairs + i};
     w->out->n_examples++;
     w->taken[stream]++;
     e->stream = stream;
     e->number = number;
-    VLM_TRY(vlm_source_sample(w->t->val, stream, number, NULL, &view, &w->t->error));
+    VLM_TRY(vlm_source_sample(w->t->val, is_apart(w) ? w->t->task->stream : stream, number, NULL,
+                              &view, &w->t->error));
     snprintf(e->key, sizeof e->key, "%s", view.key ? view.key : "");
     if (place->picture >= 0) VLM_TRY(add_picture(w, g, place->picture, e));
     return place->text >= 0 && w->t->spm ? add_text(w, g, place->text, e) : VLMOE_OK;
@@ -326,7 +340,7 @@ static vlmoe_status take_group(walk *w, const vlm_group *g)
         if (w->place[i].picture >= 0)
             memcpy(predicted + (i - first) * w->P, w->t->codes + w->place[i].picture * w->P,
                    (size_t)w->P * sizeof *predicted);
-    vlmoe_status st = w->t->model ? predict_group(w, g, first, predicted) : VLMOE_OK;
+    vlmoe_status st = w->t->model && !w->t->head ? predict_group(w, g, first, predicted) : VLMOE_OK;
     if (!st && w->t->tokeniser) st = draw_examples(w, g, first, predicted);
     vlm_free(predicted);
     return st;
@@ -344,7 +358,8 @@ vlmoe_status vlm_page_predict(vlmoe_trainer *t, vlm_report_model *out,
     out->code_count = vlm_alloc_array((size_t)out->codes + 1, sizeof *out->code_count);
     out->has_decoder = t->tokeniser != NULL;
     if (!out->examples || !out->code_count) return no_memory(t);
-    choose_numbers(&w);
+    if (t->head) choose_judged(&w);
+    else choose_numbers(&w);
     VLM_TRY(vlm_source_seek(t->val, 0, &t->error));
     for (const vlm_group *g = NULL;; w.group++) {
         VLM_TRY(vlm_source_next(t->val, &g, &t->error));

@@ -106,9 +106,7 @@ static void write_report(const vlmoe_config *config, vlmoe_status st, vlm_run_en
                    : end == VLM_RUN_STOPPED
                        ? vlm_format("Stopped on signal %d; can be resumed.", stop_requested)
                        : NULL;
-    /* pages are about masked objectives and codes */
-    if (!config->run.report || vlm_config_is_tuned(config) || (st && st != VLMOE_E_NUMERIC))
-        goto done;
+    if (!config->run.report || (st && st != VLMOE_E_NUMERIC)) goto done;
     if (vlm_ckpt_latest(config->run.out, &latest, NULL)) latest = NULL;
     page.model.checkpoint = latest;
     page.out = out;

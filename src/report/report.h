@@ -16,7 +16,9 @@ enum {
     VLM_REPORT_CROPS = 12,   /* patches shown of an expert */
     VLM_REPORT_WORDS = 14,   /* words shown of an expert */
     VLM_REPORT_EXPERTS = 32, /* experts of a layer that are shown in detail */
-    VLM_REPORT_SIDE = 128    /* longest side in pixels of a picture in the page */
+    VLM_REPORT_SIDE = 128,   /* longest side in pixels of a picture in the page */
+    VLM_REPORT_PICTURES = 2, /* and texts, of a task's example */
+    VLM_REPORT_TEXTS = 2
 };
 
 /* Which routing set a token belonged to. */
@@ -62,6 +64,27 @@ typedef struct vlm_report_example {
     vlm_report_route *route[VLM_REPORT_LAYERS];
 } vlm_report_example;
 
+/* ---- examples of a tuned task ---- */
+
+/* A class of a task, or a candidate of retrieval: a text or a picture. */
+typedef struct vlm_report_answer {
+    char *text;       /* NULL: it is a picture */
+    uint8_t *picture; /* [side, side, 3] of its question's side; NULL: it is a text */
+    double share;     /* of a class its probability, of a candidate its cosine or score */
+    double score;     /* 0..1 how right it is */
+} vlm_report_answer;
+
+typedef struct vlm_report_question {
+    int64_t number; /* of the held-out samples, from 0 */
+    char key[VLM_REPORT_NAME];
+    int64_t side;   /* pixels of the pictures, which are [side, side, 3] */
+    uint8_t *picture[VLM_REPORT_PICTURES];
+    char *text[VLM_REPORT_TEXTS];
+    char *truth;    /* the right answers in words; NULL = not known */
+    int n_answers;
+    vlm_report_answer answer[VLM_REPORT_GUESSES]; /* best first */
+} vlm_report_question;
+
 /* ---- experts ---- */
 
 typedef struct vlm_report_word {
@@ -95,6 +118,10 @@ typedef struct vlm_report_model {
     int64_t samples[3];     /* held-out images, texts, pairs that were looked at */
     int n_examples;
     vlm_report_example *examples;
+    int n_questions;        /* of a tuned task */
+    vlm_report_question *questions;
+    bool is_together;       /* of retrieval: the best candidates were read together with their query, and have scores, not cosines */
+    vlm_named_scores scores; /* what the checkpoint reaches, where it was evaluated for the page */
     bool has_decoder;       /* pictures were decoded from codes */
     int64_t codes;          /* of the image tokeniser; 0 = none */
     int64_t *code_count;    /* [codes] patches of held-out pictures */

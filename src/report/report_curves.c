@@ -92,6 +92,7 @@ static void put_running(vlm_text *out, const vlm_metrics *m)
 void vlm_report_curves(vlm_text *out, const vlm_report *r)
 {
     const vlm_metrics *m = r->metrics;
+    const vlm_report_task *task = vlm_report_task_of(r);
     vlm_report_section(
         out, "learning", "Learning",
         "Lines are training: faint as recorded (in a long run from the least to the greatest of "
@@ -102,8 +103,9 @@ void vlm_report_curves(vlm_text *out, const vlm_report *r)
         vlm_report_missing(
             out, "This run evaluated nothing: it has no held-out data, or it ended before its "
                  "first evaluation.");
-    if (m &&
-        (m->train[VLM_METRIC_RECONSTRUCTION].used || m->held_out[VLM_METRIC_RECONSTRUCTION].used))
+    if (m && task) vlm_report_task_charts(out, m, task);
+    else if (m && (m->train[VLM_METRIC_RECONSTRUCTION].used ||
+                   m->held_out[VLM_METRIC_RECONSTRUCTION].used))
         put_tokeniser(out, m);
     else if (m) put_pretraining(out, m);
     if (m) put_running(out, m);

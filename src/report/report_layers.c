@@ -221,7 +221,7 @@ static vlmoe_status put_panel(vlm_text *out, const vlm_report *r, int i, vlmoe_e
     }
     vlm_text_put(out, "</div>\n");
     if (course) put_course(out, course);
-    vlm_report_routes(out, r->model, i);
+    vlm_report_routes(out, r, i);
     VLM_TRY(put_experts(out, layer, error));
     vlm_text_put(out, "</div>\n");
     return VLMOE_OK;

@@ -1,5 +1,6 @@
 /* Records into curves, one line at a time. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include "base_file.h"
 #include "base_json.h"
@@ -27,7 +28,59 @@ static const struct {
     {VLM_METRIC_GRAD_NORM, "grad_norm"},
     {VLM_METRIC_LR, "lr"},
     {VLM_METRIC_DROPPED, "dropped"},
+    {VLM_METRIC_TASK_LOSS, "task_loss"},
+    {VLM_METRIC_TASK_SCORE, "score"},
+    {VLM_METRIC_ACCURACY, "accuracy"},
+    {VLM_METRIC_CONSISTENCY, "consistency"},
+    {VLM_METRIC_TOP1, "top1"},
+    {VLM_METRIC_TOP5, "top5"},
+    {VLM_METRIC_RECALL, "recall"},
+    {VLM_METRIC_TEXT_FIRST, "text R@1"},
+    {VLM_METRIC_IMAGE_FIRST, "image R@1"},
+    {VLM_METRIC_CONTRASTIVE_LOSS, "contrastive_loss"},
+    {VLM_METRIC_MATCHING_LOSS, "matching_loss"},
+    {VLM_METRIC_TEXT_IN_GROUP, "image_to_text"},
+    {VLM_METRIC_IMAGE_IN_GROUP, "text_to_image"},
+    {VLM_METRIC_MATCHING, "matching"},
+    {VLM_METRIC_TEMPERATURE, "temperature"},
 };
+
+/* ---- scores by name ---- */
+
+void vlm_named_scores_put(vlm_named_scores *s, const char *name, double value)
+{
+    if (!isfinite(value) || s->n == VLM_REPORT_SCORES) return;
+    vlm_named_score *score = &s->at[s->n++];
+    snprintf(score->name, sizeof score->name, "%s", name);
+    score->value = value;
+}
+
+double vlm_named_score_of(const vlm_named_scores *s, const char *name)
+{
+    for (int i = 0; i < s->n; i++)
+        if (!strcmp(s->at[i].name, name)) return s->at[i].value;
+    return NAN;
+}
+
+/* The key says how an evaluation went, not what it found. */
+static bool is_about_work(const char *key)
+{
+    static const char *const work[] = {"step",      "seconds", "wait_seconds", "samples",
+                                       "cut_texts", "dropped", "grad_norm",    "lr"};
+    for (int i = 0; i < VLM_COUNT(work); i++)
+        if (!strcmp(key, work[i])) return true;
+    return false;
+}
+
+static void keep_scores(vlm_metrics *m, const vlm_value *record)
+{
+    m->scores.n = 0;
+    for (const vlm_value *v = vlm_json_first(record); v; v = vlm_json_next(v)) {
+        const char *key = vlm_json_key(v);
+        if (key && vlm_json_kind_of(v) == VLM_JSON_NUMBER && !is_about_work(key))
+            vlm_named_scores_put(&m->scores, key, vlm_json_number(v));
+    }
+}
 
 /* NaN where the key is missing or no number. */
 static double number_of(const vlm_value *record, const char *key)
@@ -119,6 +172,7 @@ static bool add_evaluation(vlm_metrics *m, int64_t step, const vlm_value *record
     double seconds = number_of(record, "seconds");
     bool has_room = true;
     m->evaluations++;
+    keep_scores(m, record);
     if (seconds > 0) m->seconds += seconds;
     for (int i = 0; i < VLM_COUNT(keys); i++) {
         double value = number_of(record, keys[i].key);

@@ -117,27 +117,33 @@ static void put_words(vlm_text *out, const vlm_report_example *e, int layer)
     vlm_text_put(out, "</p>\n");
 }
 
-static void put_legend(vlm_text *out, bool is_vision)
+/* hides: something of the samples is hidden, which tuned tasks never do. */
+static void put_legend(vlm_text *out, bool is_vision, bool hides)
 {
+    vlm_text_put(out, "<p class=\"legend\">");
+    if (is_vision && hides)
+        vlm_text_put(out, "<span><svg viewBox=\"0 0 1 1\"><rect class=\"hid\" width=\"1\" "
+                          "height=\"1\"/></svg>hidden from the model</span>");
+    else if (hides)
+        vlm_text_put(out, "<span><span class=\"w hide\">[MASK]</span>hidden from the model</span>");
     if (is_vision)
         vlm_text_put(
             out,
-            "<p class=\"legend\"><span><svg viewBox=\"0 0 1 1\"><rect class=\"hid\" width=\"1\" "
-            "height=\"1\"/></svg>hidden from the model</span><span><svg viewBox=\"0 0 1 1\"><rect "
+            "<span><svg viewBox=\"0 0 1 1\"><rect "
             "width=\"1\" height=\"1\" fill=\"none\" stroke=\"currentColor\" "
             "stroke-width=\".05\"/><path class=\"cross2\" "
             "d=\"M.3 .3l.4 .4m0-.4l-.4 .4\"/><path class=\"cross\" d=\"M.3 .3l.4 "
             ".4m0-.4l-.4 .4\"/></svg>dropped: the expert was full</span><span>the number is the "
             "expert</span></p>\n");
     else
-        vlm_text_put(
-            out, "<p class=\"legend\"><span><span class=\"w hide\">[MASK]</span>hidden from the "
-                 "model</span><span><span class=\"w drop\">word</span>dropped: the expert was "
-                 "full</span><span>the number is the expert</span></p>\n");
+        vlm_text_put(out, "<span><span class=\"w drop\">word</span>dropped: the expert was "
+                          "full</span><span>the number is the expert</span></p>\n");
 }
 
-void vlm_report_routes(vlm_text *out, const vlm_report_model *m, int layer)
+void vlm_report_routes(vlm_text *out, const vlm_report *r, int layer)
 {
+    const vlm_report_model *m = r->model;
+    const bool is_tuned = vlm_report_task_of(r) != NULL;
     bool is_vision = m->layers[layer].modality == 'v';
     int64_t cells = 0;
     int shown = 0;
@@ -148,7 +154,7 @@ void vlm_report_routes(vlm_text *out, const vlm_report_model *m, int layer)
         if (shown >= 2 && cells * m->n_layers > MAX_CELLS) break;
         if (!shown++) {
             vlm_text_put(out, "<h3>On the examples</h3>\n");
-            put_legend(out, is_vision);
+            put_legend(out, is_vision, !is_tuned);
             vlm_text_put(out,
                          is_vision ? "<div class=\"routed\">\n" : "<div class=\"card flow\">\n");
         }

@@ -38,10 +38,15 @@ static void put_drop_rows(vlm_text *out, const vlm_report_model *m)
 
 void vlm_report_drops(vlm_text *out, const vlm_report *r)
 {
-    vlm_report_section(out, "drops", "Drops by task",
-                       "Share of choices that a full expert turned away, by the task that the "
-                       "tokens belong to, with "
-                       "the capacity of training. A dash: no such tokens in this layer.");
+    if (vlm_report_task_of(r))
+        vlm_report_section(out, "drops", "Drops",
+                           "Share of choices that a full expert turned away, with the capacity of "
+                           "training. A dash: no such tokens in this layer.");
+    else
+        vlm_report_section(out, "drops", "Drops by task",
+                           "Share of choices that a full expert turned away, by the task that the "
+                           "tokens belong to, with the capacity of training. A dash: no such "
+                           "tokens in this layer.");
     const char *missing = r->routes_missing ? r->routes_missing : r->model_missing;
     if (missing) vlm_report_missing(out, missing);
     else if (!r->model || !r->model->n_layers)

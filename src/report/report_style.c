@@ -105,6 +105,28 @@ static const char *const sheet[] = {
     ".bar i{display:block;height:100%;border-radius:4px;background:var(--accent)}",
     ".hid{fill:var(--hide)}.hid2{fill:none;stroke:var(--bg);stroke-width:.035}.mark{fill:none;"
     "stroke:var(--accent);stroke-width:.03;stroke-dasharray:.1 .07}",
+    /* examples of tasks */
+    ".asked{display:grid;gap:10px;align-content:start}.asked img{display:block;width:132px;height:"
+    "132px;border-radius:8px;border:1px solid "
+    "var(--line);background:#fff}.asked.both{grid-template-columns:auto auto}.asked.both "
+    "img{width:100px;height:100px}.said{font-size:16px;"
+    "margin:0 0 8px;overflow-wrap:anywhere}.truth{font-size:13.5px;margin:0 0 "
+    "10px;color:var(--soft);"
+    "overflow-wrap:anywhere}.truth b{color:var(--ink);font-weight:620}.classes,.found,.shots{"
+    "list-style:none;margin:0;padding:0;font-size:13.5px}.classes em,.found em,.shots "
+    "em{font-style:"
+    "normal;color:var(--soft);font-size:12.5px;text-align:right;white-space:nowrap}.classes small{"
+    "color:var(--soft)}",
+    ".classes li{display:grid;grid-template-columns:minmax(0,1fr) minmax(50px,38%) 54px;gap:10px;"
+    "align-items:center;line-height:1.65}.found "
+    "li{display:grid;grid-template-columns:minmax(0,1fr) "
+    "auto;gap:12px;align-items:baseline;padding:2px 0;overflow-wrap:anywhere}.classes li.ok "
+    "bdi,.found li.ok bdi{font-weight:620}.classes li.ok bdi::after,.found li.ok bdi::after,.shots "
+    "li.ok span::after{content:' \\2713';color:var(--good);font-weight:620}",
+    ".shots{display:grid;grid-template-columns:repeat(5,minmax(0,1fr));gap:8px}.shots li{display:"
+    "flex;flex-wrap:wrap;justify-content:space-between;gap:0 4px}.shots img{display:block;width:"
+    "100%;aspect-ratio:1;border-radius:8px;border:1px solid var(--line);background:#fff}.shots "
+    "li.ok img{outline:3px solid var(--good);outline-offset:-1px}.shots em{text-align:left}",
     /* layers */
     ".tabs{display:flex;flex-wrap:wrap;gap:6px;margin:0 0 18px}.tabs button[aria-selected=true]{"
     "background:var(--accent);border-color:var(--accent);color:var(--bg)}.panel>h3:first-child{"
@@ -166,7 +188,8 @@ static const char *const sheet[] = {
     "12px;align-items:center}.legend "
     "svg{width:18px;height:18px;vertical-align:-4px;margin-right:4px}",
     /* tables */
-    ".scroll{overflow-x:auto}table{border-collapse:collapse;font-size:14px}th,td{text-align:left;"
+    ".scroll{overflow-x:auto}.scroll+.scroll{margin-top:20px}table{border-collapse:collapse;font-"
+    "size:14px}th,td{text-align:left;"
     "padding:5px 22px 5px 0;border-bottom:1px solid var(--line);vertical-align:top}th{font-weight:"
     "600;color:var(--soft);font-size:13px}td.num,th.num{text-align:right}td code{overflow-wrap:"
     "anywhere}code,pre{font:12.5px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans "
@@ -200,7 +223,10 @@ static const char *const sheet[] = {
     "figure,.views "
     "svg{width:92px}.views svg{height:92px}.ex.alone .views svg{height:76px;width:76px}.ex.alone "
     ".views "
-    "figure{width:76px}.caption{font-size:10pt}.places{grid-template-columns:repeat(4,1fr);gap:8px "
+    "figure{width:76px}.caption,.said{font-size:10pt}.asked "
+    "img{width:92px;height:92px}.asked.both "
+    "img{width:66px;height:66px}.truth,.classes,.found,.shots{font-size:8.5pt}.places{grid-"
+    "template-columns:repeat(4,1fr);gap:8px "
     "14px}.two .places{grid-template-columns:repeat(2,1fr)}.place "
     "li{grid-template-columns:minmax(0,1fr) 26px "
     "27px;gap:5px}.flow{break-inside:auto!important}footer{margin-top:20px;padding:0}"
