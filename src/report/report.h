@@ -117,17 +117,17 @@ typedef struct vlm_report_model {
     int64_t parameters, per_token;
     int64_t samples[3];     /* held-out images, texts, pairs that were looked at */
     int n_examples;
-    vlm_report_example *examples;
     int n_questions;        /* of a tuned task */
+    vlm_report_example *examples;
     vlm_report_question *questions;
-    bool is_together;       /* of retrieval: the best candidates were read together with their query, and have scores, not cosines */
     vlm_named_scores scores; /* what the checkpoint reaches, where it was evaluated for the page */
-    bool has_decoder;       /* pictures were decoded from codes */
     int64_t codes;          /* of the image tokeniser; 0 = none */
     int64_t *code_count;    /* [codes] patches of held-out pictures */
     double capacity_factor; /* with which tokens were routed; 0 = every token is served */
-    bool is_priority;       /* Batch Priority Routing */
     int64_t groups;         /* routed */
+    bool is_together;       /* of retrieval: the best candidates were read together with their query, and have scores, not cosines */
+    bool has_decoder;       /* pictures were decoded from codes */
+    bool is_priority;       /* Batch Priority Routing */
     int n_layers;
     vlm_report_layer layers[VLM_REPORT_LAYERS];
 } vlm_report_model;

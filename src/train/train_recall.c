@@ -24,8 +24,11 @@ static vlmoe_status find_candidates(vlm_gallery *g, candidates *c)
     VLM_TRY(vlm_ranked_make(n, k, &c->best, &g->t->error));
     c->match = vlm_alloc_array((size_t)(n * k), sizeof *c->match);
     float *row = vlm_alloc_array((size_t)g->n_texts, sizeof *row);
-    vlmoe_status st = c->match && row ? VLMOE_OK : vlm_gallery_no_memory(g);
-    for (int64_t i = 0; !st && i < g->n_images; i++) {
+    if (!c->match || !row) {
+        vlm_free(row);
+        return vlm_gallery_no_memory(g);
+    }
+    for (int64_t i = 0; i < g->n_images; i++) {
         vlm_gallery_scores(g, i, row);
         for (int64_t j = 0; j < g->n_texts; j++) {
             const vlm_candidate candidate = {.at = c->of_images ? j : i, .order = row[j]};
@@ -33,7 +36,7 @@ static vlmoe_status find_candidates(vlm_gallery *g, candidates *c)
         }
     }
     vlm_free(row);
-    return st;
+    return VLMOE_OK;
 }
 
 /* Memory of one batch of pairs. */
@@ -142,17 +145,26 @@ static vlmoe_status show_rows(measuring *m, int64_t first, int64_t n, bool is_fi
     return vlm_recall_show(m->recall, first, n, m->rows, &m->g->t->error);
 }
 
-static vlmoe_status measure(measuring *m, vlm_recall_result *out)
+/* Of all held-out pictures and texts, and the mean over folds of a thousand pictures. */
+typedef struct recalls {
+    vlm_recall_result all, folds;
+} recalls;
+
+static int64_t fold_of(const vlm_gallery *g)
 {
     enum { COCO_TEST = 5000, FOLD = 1000 };
+    return g->n_images == COCO_TEST ? FOLD : 0;
+}
+
+static vlmoe_status measure(measuring *m, recalls *out)
+{
     vlm_gallery *g = m->g;
     const vlm_recall_set set = {.n_images = g->n_images,
                                 .n_texts = g->n_texts,
                                 .image_of = g->image_of,
                                 .concept = g->concept,
-                                .fold = g->n_images == COCO_TEST ? FOLD : 0};
+                                .fold = fold_of(g)};
     const size_t texts = (size_t)g->n_texts;
-    vlm_recall_result folds;
     m->rows = vlm_alloc_array(BLOCK_ROWS * texts, sizeof *m->rows);
     m->scores = vlm_alloc_array(BLOCK_ROWS * texts, sizeof *m->scores);
     m->mark = vlm_alloc_array(texts, sizeof *m->mark);
@@ -161,12 +173,12 @@ static vlmoe_status measure(measuring *m, vlm_recall_result *out)
     for (int pass = 0; pass < 2; pass++)
         for (int64_t first = 0; first < g->n_images; first += BLOCK_ROWS)
             VLM_TRY(show_rows(m, first, VLM_MIN((int64_t)BLOCK_ROWS, g->n_images - first), !pass));
-    return vlm_recall_finish(m->recall, out, &folds, &g->t->error);
+    return vlm_recall_finish(m->recall, &out->all, &out->folds, &g->t->error);
 }
 
 /* ranked: as of measuring, or NULL. */
 static vlmoe_status recall_of(vlm_gallery *g, const candidates *c, vlm_ranked *const ranked[2],
-                              vlm_recall_result *out)
+                              recalls *out)
 {
     measuring m = {.g = g, .c = c};
     for (int way = 0; way < 2 && ranked; way++) m.ranked[way] = ranked[way];
@@ -194,12 +206,19 @@ static void put(const char *prefix, const vlm_recall_result *r, vlm_scores *out)
         vlm_scores_put(out, r->image.at[k], "%simage R@%d", prefix, vlm_recall_at[k]);
 }
 
-static vlmoe_status rerank(vlm_gallery *g, vlm_tally *tally, vlm_recall_result *out)
+/* way 0: texts of a picture, 1: pictures of a text. */
+static void take_way(const vlm_recall_result *from, int way, vlm_recall_result *to)
+{
+    if (way) to->image = from->image;
+    else to->text = from->text;
+}
+
+static vlmoe_status rerank(vlm_gallery *g, vlm_tally *tally, recalls *out)
 {
     for (int way = 0; way < 2; way++) {
         candidates c = {.of_images = way == 0};
         vlm_ranked *ranked[2] = {NULL, NULL};
-        vlm_recall_result r;
+        recalls r = {0};
         if (tally->n_ranked) ranked[way] = &tally->ranked[way];
         vlmoe_status st = find_candidates(g, &c);
         if (!st) st = match_candidates(g, &c);
@@ -208,8 +227,8 @@ static vlmoe_status rerank(vlm_gallery *g, vlm_tally *tally, vlm_recall_result *
         vlm_ranked_free(&c.best);
         vlm_free(c.match);
         if (st) return st;
-        if (way) out->image = r.image;
-        else out->text = r.text;
+        take_way(&r.all, way, &out->all);
+        take_way(&r.folds, way, &out->folds);
     }
     return VLMOE_OK;
 }
@@ -229,21 +248,24 @@ vlmoe_status vlm_retrieval_evaluate(vlmoe_trainer *t, vlm_tally *tally)
 {
     vlm_gallery g;
     vlm_scores *out = &tally->scores;
-    vlm_recall_result alone, again;
+    recalls alone = {0}, again = {0};
     vlm_ranked *ranked[2] = {&tally->ranked[0], &tally->ranked[1]};
     const bool reranks = t->config->task.rerank > 0 && t->config->task.matching_weight > 0.0,
                keeps_alone = tally->n_ranked && !reranks;
+    const recalls *best = reranks ? &again : &alone;
     vlmoe_status st = vlm_gallery_open(t, &g);
     if (!st) st = make_lists(&g, tally);
     if (!st) st = recall_of(&g, NULL, keeps_alone ? ranked : NULL, &alone);
     if (!st && reranks) st = rerank(&g, tally, &again);
+    const bool has_folds = !st && fold_of(&g) > 0;
     vlm_gallery_close(&g);
     if (st) return st;
-    if (reranks) put("", &again, out);
-    put(reranks ? "dual " : "", &alone, out);
-    vlm_scores_put(out, alone.text.median_rank, "median rank of texts");
+    put("", &best->all, out);
+    if (reranks) put("dual ", &alone.all, out);
+    if (has_folds) put("1K ", &best->folds, out);
+    vlm_scores_put(out, alone.all.text.median_rank, "median rank of texts");
     out->at[out->n - 1].is_share = false;
-    vlm_scores_put(out, alone.image.median_rank, "median rank of images");
+    vlm_scores_put(out, alone.all.image.median_rank, "median rank of images");
     out->at[out->n - 1].is_share = false;
     return VLMOE_OK;
 }
