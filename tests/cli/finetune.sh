@@ -193,3 +193,11 @@ complained "routers and experts stay random"
 sed -i 's/red/pink/' tasks/vqa_val/labels.txt
 expect 2 "$BIN/vlmoe-eval" --checkpoint vqa
 complained "labels.txt"
+
+# as many pictures as COCO's test set has are scored by folds of a thousand too
+many=$(printf '"%s",' $(yes "$work/tasks/retrieval_val" | head -625))
+expect 0 "$BIN/vlmoe-eval" --checkpoint retrieval "data.val_pairs=[${many%,}]" data.val_samples=5000 data.pairs_per_group=100 task.rerank=0
+said "5000 pairs"
+said "1K image R@10"
+expect 0 "$BIN/vlmoe-eval" --checkpoint retrieval task.rerank=0
+! grep -q "1K" "$work/.out" || fail "8 pictures have folds"
