@@ -266,8 +266,7 @@ static vlmoe_status encode(const vlm_source *source, const place *at, const vlm_
     return VLMOE_OK;
 }
 
-/* Equal texts are positives of each other: spaces at the ends do not count. */
-static int64_t concept_of(const vlm_bytes *text)
+int64_t vlm_caption_number(const vlm_bytes *text)
 {
     size_t first = 0, end = text->bytes;
     while (first < end && text->data[first] <= ' ') first++;
@@ -290,7 +289,8 @@ static vlmoe_status fill_text(const vlm_source *source, const place *at, const v
                group->token_target + group->n_tokens);
     group->n_tokens += n;
     group->text_offset[at->index + 1] = (int32_t)group->n_tokens;
-    if (sets->has_concepts) group->concept[at->example] = concept_of(pick_text(source, at, sample));
+    if (sets->has_concepts)
+    group->concept[at->example] = vlm_caption_number(pick_text(source, at, sample));
     return VLMOE_OK;
 }
 

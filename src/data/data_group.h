@@ -104,6 +104,9 @@ typedef struct vlm_sample_view {
 int vlm_source_pictures(const vlm_source *source, int stream); /* of a sample: 2 in nlvr2, 0 for texts, else 1 */
 vlmoe_status vlm_source_sample(vlm_source *source, int stream, int64_t i, uint8_t *pixels, vlm_sample_view *out, vlmoe_error *error);
 
+/* Equal of captions that are equal but for white space at the ends: such stand for each other in retrieval. */
+int64_t vlm_caption_number(const vlm_bytes *text);
+
 vlm_fit vlm_source_fit(const vlmoe_config *config); /* data.eval_fit */
 
 /* One picture file for prediction, decoded, flattened and resized by config.data. pixels [image_size, image_size, 3]. */

@@ -2,7 +2,7 @@
 #include "train_gallery.h"
 #include <stdlib.h>
 #include <string.h>
-#include "base_hash.h"
+#include "data_group.h"
 
 enum { PAIRS = 2, KEPT_BYTES = 1 << 30 };
 
@@ -14,20 +14,12 @@ vlmoe_status vlm_gallery_no_memory(vlm_gallery *g)
 
 void vlm_gallery_close(vlm_gallery *g)
 {
-    void *const blocks[] = {g->pixels,  g->token, g->offset, g->first_text, g->image_of,
-                            g->concept, g->hash,  g->image,  g->text};
+    void *const blocks[] = {g->pixels,  g->token,  g->offset, g->first_text, g->image_of,
+                            g->concept, g->number, g->image,  g->text};
     for (int i = 0; i < VLM_COUNT(blocks); i++) vlm_free(blocks[i]);
 }
 
 /* ---- reading ---- */
-
-static uint64_t hash_of(const vlm_bytes *text)
-{
-    const uint8_t *from = text->data, *to = from + text->bytes;
-    while (from < to && strchr(" \t\r\n", *from)) from++;
-    while (to > from && strchr(" \t\r\n", to[-1])) to--;
-    return vlm_hash64(from, (size_t)(to - from));
-}
 
 /* How many texts there are, and whose. */
 static vlmoe_status count_texts(vlm_gallery *g)
@@ -57,10 +49,11 @@ static vlmoe_status reserve(vlm_gallery *g)
     g->offset = vlm_alloc_array(texts + 1, sizeof *g->offset);
     g->image_of = vlm_alloc_array(texts, sizeof *g->image_of);
     g->concept = vlm_alloc_array(texts, sizeof *g->concept);
-    g->hash = vlm_alloc_array(texts, sizeof *g->hash);
+    g->number = vlm_alloc_array(texts, sizeof *g->number);
     g->image = vlm_alloc_array(images * (size_t)g->width, sizeof *g->image);
     g->text = vlm_alloc_array(texts * (size_t)g->width, sizeof *g->text);
-    if (!g->token || !g->offset || !g->image_of || !g->concept || !g->hash || !g->image || !g->text)
+    if (!g->token || !g->offset || !g->image_of || !g->concept || !g->number || !g->image ||
+        !g->text)
         return vlm_gallery_no_memory(g);
     if (g->n_images > KEPT_BYTES / g->picture_bytes) return VLMOE_OK;
     g->pixels = vlm_alloc_array(images, (size_t)g->picture_bytes);
@@ -82,33 +75,33 @@ static vlmoe_status read_texts(vlm_gallery *g)
                                    &t->error));
             g->offset[j + 1] = g->offset[j] + n;
             g->image_of[j] = i;
-            g->hash[j] = hash_of(text);
+            g->number[j] = vlm_caption_number(text);
         }
     }
     return VLMOE_OK;
 }
 
-typedef struct hashed {
-    uint64_t hash;
+typedef struct numbered {
+    int64_t number;
     int64_t text;
-} hashed;
+} numbered;
 
-static int by_hash(const void *a, const void *b)
+static int by_number(const void *a, const void *b)
 {
-    const hashed *x = a, *y = b;
-    if (x->hash != y->hash) return x->hash > y->hash ? 1 : -1;
+    const numbered *x = a, *y = b;
+    if (x->number != y->number) return x->number > y->number ? 1 : -1;
     return (x->text > y->text) - (x->text < y->text);
 }
 
 /* Equal texts get the number of the first of them. */
 static vlmoe_status number_concepts(vlm_gallery *g)
 {
-    hashed *sorted = vlm_alloc_array((size_t)g->n_texts, sizeof *sorted);
+    numbered *sorted = vlm_alloc_array((size_t)g->n_texts, sizeof *sorted);
     if (!sorted) return vlm_gallery_no_memory(g);
-    for (int64_t j = 0; j < g->n_texts; j++) sorted[j] = (hashed){g->hash[j], j};
-    qsort(sorted, (size_t)g->n_texts, sizeof *sorted, by_hash);
+    for (int64_t j = 0; j < g->n_texts; j++) sorted[j] = (numbered){g->number[j], j};
+    qsort(sorted, (size_t)g->n_texts, sizeof *sorted, by_number);
     for (int64_t i = 0, first = 0; i < g->n_texts; i++) {
-        if (sorted[i].hash != sorted[first].hash) first = i;
+        if (sorted[i].number != sorted[first].number) first = i;
         g->concept[sorted[i].text] = sorted[first].text;
     }
     vlm_free(sorted);

@@ -13,7 +13,7 @@ typedef struct vlm_gallery {
     int64_t *offset;             /* [n_texts + 1] */
     int64_t *first_text;         /* [n_images + 1] */
     int64_t *image_of, *concept; /* [n_texts] */
-    uint64_t *hash;              /* [n_texts] of the trimmed text */
+    int64_t *number;             /* [n_texts] vlm_caption_number of each */
     float *image;                /* [n_images, width] */
     float *text;                 /* [n_texts, width], then turned: [width, n_texts] */
     double scale;
