@@ -239,6 +239,7 @@ static const struct {
     {"chance", "any class", false},
     {"recall", "mean of the six recalls", false},
     {"dual recall", "mean of the six recalls, by similarity alone", false},
+    {"1K recall", "mean of the six recalls, over folds of a thousand pictures", false},
     {"median rank of texts", "the best right text of a picture, by similarity alone", true},
     {"median rank of images", "the best right picture of a text, by similarity alone", true},
 };
@@ -279,10 +280,12 @@ static void put_recalls(vlm_text *out, const vlm_named_scores *s, const char *la
 
 static void put_recall_table(vlm_text *out, const vlm_named_scores *s)
 {
-    static const char *const keys[4][3] = {{"text R@1", "text R@5", "text R@10"},
+    static const char *const keys[6][3] = {{"text R@1", "text R@5", "text R@10"},
                                            {"image R@1", "image R@5", "image R@10"},
                                            {"dual text R@1", "dual text R@5", "dual text R@10"},
-                                           {"dual image R@1", "dual image R@5", "dual image R@10"}};
+                                           {"dual image R@1", "dual image R@5", "dual image R@10"},
+                                           {"1K text R@1", "1K text R@5", "1K text R@10"},
+                                           {"1K image R@1", "1K image R@5", "1K image R@10"}};
     const bool has_both = isfinite(vlm_named_score_of(s, keys[2][0]));
     vlm_text_put(out,
                  "<div class=\"scroll\"><table><thead><tr><th></th><th class=\"num\">R@1</th>"
@@ -297,6 +300,8 @@ static void put_recall_table(vlm_text *out, const vlm_named_scores *s)
                          : "pictures of a text",
                 keys[1]);
     put_recalls(out, s, "pictures of a text, by similarity alone", keys[3]);
+    put_recalls(out, s, "texts of a picture, among a thousand pictures' texts", keys[4]);
+    put_recalls(out, s, "pictures of a text, among a thousand pictures", keys[5]);
     vlm_text_put(out, "</tbody></table></div>\n");
 }
 

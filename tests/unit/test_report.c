@@ -7,6 +7,7 @@
 #include "harness.h"
 #include "report.h"
 #include "report_chart.h"
+#include "report_records.h"
 
 static const char *text_of(vlm_text *text)
 {
@@ -225,22 +226,6 @@ TEST(a_picture_in_the_page_decodes_to_its_pixels)
 }
 
 /* ---- records ---- */
-
-static vlm_metrics *read_metrics(const char *lines)
-{
-    char *path = vlm_path_join(test_tmp_dir(), "metrics.jsonl");
-    vlm_metrics *m = vlm_alloc(sizeof *m);
-    CHECK_STATUS(vlm_file_replace(path, lines, strlen(lines), NULL), VLMOE_OK);
-    CHECK_STATUS(vlm_metrics_read(path, m, NULL), VLMOE_OK);
-    vlm_free(path);
-    return m;
-}
-
-static void free_metrics(vlm_metrics *m)
-{
-    vlm_metrics_free(m);
-    vlm_free(m);
-}
 
 TEST(odd_lines_of_records_are_counted_and_left_out)
 {

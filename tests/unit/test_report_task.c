@@ -5,6 +5,7 @@
 #include "base_file.h"
 #include "harness.h"
 #include "report.h"
+#include "report_records.h"
 
 static const char *page_of(const vlm_report *report, vlm_text *out)
 {
@@ -18,22 +19,6 @@ static int count_of(const char *text, const char *part)
     int n = 0;
     for (const char *at = text; (at = strstr(at, part)); at += strlen(part)) n++;
     return n;
-}
-
-static vlm_metrics *read_metrics(const char *lines)
-{
-    char *path = vlm_path_join(test_tmp_dir(), "metrics.jsonl");
-    vlm_metrics *m = vlm_alloc(sizeof *m);
-    CHECK_STATUS(vlm_file_replace(path, lines, strlen(lines), NULL), VLMOE_OK);
-    CHECK_STATUS(vlm_metrics_read(path, m, NULL), VLMOE_OK);
-    vlm_free(path);
-    return m;
-}
-
-static void free_metrics(vlm_metrics *m)
-{
-    vlm_metrics_free(m);
-    vlm_free(m);
 }
 
 /* ---- records ---- */
@@ -168,8 +153,9 @@ TEST(retrieval_shows_recalls_both_ways_and_what_was_found)
                                  .n_answers = 1,
                                  .answer = {{.picture = pixels, .share = -0.5, .score = 1.0}}}};
     vlm_report_model model = {.n_questions = 2, .questions = q};
-    static const char *const ways[4] = {"text", "image", "dual text", "dual image"};
-    for (int i = 0; i < 12; i++) {
+    static const char *const ways[6] = {"text",       "image",   "dual text",
+                                        "dual image", "1K text", "1K image"};
+    for (int i = 0; i < 18; i++) {
         char name[VLM_SCORE_NAME];
         snprintf(name, sizeof name, "%s R@%d", ways[i / 3], i % 3 == 0 ? 1 : i % 3 == 1 ? 5 : 10);
         vlm_named_scores_put(&model.scores, name, 0.01 * (i + 1));
@@ -180,7 +166,7 @@ TEST(retrieval_shows_recalls_both_ways_and_what_was_found)
     report.task = "retrieval";
     report.model = &model;
     const char *page = page_of(&report, &out);
-    for (int i = 0; i < 12; i++) {
+    for (int i = 0; i < 18; i++) {
         char cell[64];
         snprintf(cell, sizeof cell, "<td class=\"num\">%d.0\xe2\x80\xaf%%</td>", i + 1);
         CHECK_HAS(page, cell);
