@@ -289,7 +289,7 @@ static vlmoe_status fill_text(const vlm_source *source, const place *at, const v
                group->token_target + group->n_tokens);
     group->n_tokens += n;
     group->text_offset[at->index + 1] = (int32_t)group->n_tokens;
-    if (sets->has_concepts)
+    if (!sets->has_concepts) return VLMOE_OK;
     group->concept[at->example] = vlm_caption_number(pick_text(source, at, sample));
     return VLMOE_OK;
 }
