@@ -9,6 +9,7 @@
 typedef struct scorer {
     vlmoe_trainer *t;
     vlm_vqa_tally vqa;
+    double *constant; /* vqa, [classes]: sum of the scores of always giving this answer */
     vlm_nlvr2 *nlvr2;
     vlm_top *top;
     vlm_named *split;
@@ -48,6 +49,8 @@ static vlmoe_status add_vqa(scorer *s, const judged *j)
         if (vlm_json_text(a)) truth[n++] = vlm_json_text(a);
     if (!n && j->label < 0) return VLMOE_OK;
     if (n) VLM_TRY(vlm_vqa_score(name, truth, n, &score, &s->t->error));
+    for (int i = 0; i < j->facts->n_labels; i++)
+        s->constant[j->facts->label[i]] += (double)j->facts->score[i];
     s->n++;
     return vlm_vqa_tally_add(&s->vqa, score, text_of(j, "answer_type"), text_of(j, "question_type"),
                              &s->t->error);
@@ -99,13 +102,26 @@ static void put_named(const vlm_named *named, const char *what, vlm_scores *out)
     }
 }
 
+static void put_vqa(const scorer *s, vlm_scores *out)
+{
+    const int64_t classes = s->t->classes->n;
+    double best = 0.0, all = 0.0;
+    for (int64_t i = 0; i < classes; i++) {
+        best = fmax(best, s->constant[i]);
+        all += s->constant[i];
+    }
+    vlm_scores_put(out, s->vqa.sum / (double)s->vqa.n, "accuracy");
+    put_named(s->vqa.answer_types, "accuracy", out);
+    vlm_scores_put(out, best / (double)s->n, "majority");
+    vlm_scores_put(out, all / (double)(s->n * classes), "chance");
+}
+
 static void put_scores(scorer *s, vlm_scores *out)
 {
     const vlm_task_kind kind = s->t->task->kind;
     if (!s->n) return;
     if (kind == VLM_TASK_VQA) {
-        vlm_scores_put(out, s->vqa.sum / (double)s->vqa.n, "accuracy");
-        put_named(s->vqa.answer_types, "accuracy", out);
+        put_vqa(s, out);
         return;
     }
     const vlm_top_result top = vlm_top_count(s->top);
@@ -126,7 +142,9 @@ static vlmoe_status open_scorer(scorer *s)
     VLM_TRY(vlm_vqa_tally_init(&s->vqa, error));
     s->nlvr2 = vlm_nlvr2_create();
     s->split = vlm_named_create();
-    if (!s->nlvr2 || !s->split) return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for scores");
+    s->constant = vlm_alloc_array((size_t)s->t->classes->n, sizeof(double));
+    if (!s->nlvr2 || !s->split || !s->constant)
+        return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for scores");
     return vlm_top_create(s->t->classes->n, false, &s->top, error);
 }
 
@@ -138,6 +156,7 @@ vlmoe_status vlm_task_score(vlmoe_trainer *t, vlm_tally *tally)
         st = judge(&s, &tally->predictions[i]);
     if (!st) put_scores(&s, &tally->scores);
     vlm_vqa_tally_free(&s.vqa);
+    vlm_free(s.constant);
     vlm_nlvr2_destroy(s.nlvr2);
     vlm_named_destroy(s.split);
     vlm_top_destroy(s.top);

@@ -71,6 +71,19 @@ assert [l.split(",")[1] in ("True", "False") for l in open("nlvr2.results").read
 assert open("nli.results").read().count(",") == 9  # with its heading
 assert len(json.loads(open("classify.results").readline())["labels"]) == 5
 PYTHON
+python3 - <<'PYTHON' || fail "what answering without looking gives"
+import collections, glob, json, tarfile
+for task, key in (("vqa", "scores"), ("nlvr2", "labels"), ("classify", "labels")):
+    found = [r for r in map(json.loads, open(f"{task}/metrics.jsonl")) if r["kind"] == "eval"][-1]
+    shards = map(tarfile.open, sorted(glob.glob(f"tasks/{task}_val/*.tar")))
+    rows = [json.load(tar.extractfile(m)) for tar in shards for m in tar if m.name.endswith("json")][:found["samples"]]
+    given = collections.Counter()
+    for row in rows:
+        given.update(dict(zip(row["labels"], row["scores"] if key == "scores" else [1.0])))
+    classes = len(open(f"tasks/{task}_val/labels.txt").readlines())
+    assert abs(found["majority"] - max(given.values()) / len(rows)) < 1e-6, (task, found, given)
+    assert abs(found["chance"] - (sum(given.values()) / len(rows) / classes)) < 1e-6, (task, found, given)
+PYTHON
 expect 2 "$BIN/vlmoe-eval" --checkpoint run --results no.results --words 0
 complained "this is task pretrain"
 ranked() { # FILE ARGUMENT...: lists of candidates, and the printed recalls again from them
