@@ -245,15 +245,37 @@ vlmoe_status vlm_rows_next(vlm_rows *rows, vlm_row *row, bool *found, vlmoe_erro
     return VLMOE_OK;
 }
 
+/* An option that a format passed over would look as if it had done something. */
+static vlmoe_status check_use(const vlm_rows_options *options, const vlm_rows_kind *kind,
+                              vlmoe_error *error)
+{
+    const struct {
+        const char *given, *what;
+        unsigned use;
+    } uses[] = {
+        {options->annotations, "a file of annotations", VLM_ROWS_ANNOTATIONS},
+        {options->labels, "a file of classes", VLM_ROWS_LABELS},
+        {options->split, "a split", VLM_ROWS_SPLIT},
+        {options->picture, "names of pictures", VLM_ROWS_PICTURE},
+        {options->text_model, "a text model", VLM_ROWS_TEXT_MODEL},
+    };
+    for (int i = 0; i < VLM_COUNT(uses); i++)
+        if (uses[i].given && !(kind->uses & uses[i].use))
+            return vlm_fail(error, VLMOE_E_ARG, "format %s has no use for %s (%s)", kind->name,
+                            uses[i].what, uses[i].given);
+    return VLMOE_OK;
+}
+
 static vlmoe_status check_options(const vlm_rows_options *options, const vlm_rows_kind **kind,
                                   vlmoe_error *error)
 {
     for (int i = 0; i < VLM_COUNT(kinds); i++)
         if (!strcmp(kinds[i]->name, options->format)) *kind = kinds[i];
     if (!*kind) return vlm_fail(error, VLMOE_E_ARG, "no format is called '%s'", options->format);
-    if (options->in) return VLMOE_OK;
-    return vlm_fail(error, VLMOE_E_ARG, "format %s needs a file or folder to read",
-                    options->format);
+    if (!options->in)
+        return vlm_fail(error, VLMOE_E_ARG, "format %s needs a file or folder to read",
+                        options->format);
+    return check_use(options, *kind, error);
 }
 
 vlmoe_status vlm_rows_open(const vlm_rows_options *options, vlm_ledger *ledger, vlm_rows **out,

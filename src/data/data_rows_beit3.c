@@ -73,6 +73,9 @@ static vlmoe_status set_classes(vlm_rows *rows, task kind, vlmoe_error *error)
 {
     static const char *const truth[] = {"False", "True"};
     const char *path = rows->options.labels;
+    if (path && (kind == NLVR2 || kind == CAPTIONS))
+        return vlm_fail(error, VLMOE_E_ARG, "%s is an index of %s: it has no use for classes (%s)",
+                        rows->options.in, kind == NLVR2 ? "NLVR2" : "captions", path);
     if (kind == NLVR2) return vlm_rows_set_classes(rows, truth, VLM_COUNT(truth), error);
     if (kind == CAPTIONS) return VLMOE_OK;
     if (!path)
@@ -272,5 +275,9 @@ static vlmoe_status beit3_next(vlm_rows *rows, vlm_row *row, bool *found, vlmoe_
     return take_captions(rows, value, row, error);
 }
 
-const vlm_rows_kind vlm_rows_beit3 = {"beit3", "BEiT-3's index files, lines of JSON with token ids",
-                                      beit3_open, beit3_next, beit3_close};
+const vlm_rows_kind vlm_rows_beit3 = {"beit3",
+                                      "BEiT-3's index files, lines of JSON with token ids",
+                                      VLM_ROWS_LABELS | VLM_ROWS_TEXT_MODEL,
+                                      beit3_open,
+                                      beit3_next,
+                                      beit3_close};

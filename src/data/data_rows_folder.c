@@ -113,5 +113,6 @@ static vlmoe_status folder_next(vlm_rows *rows, vlm_row *row, bool *found, vlmoe
     return VLMOE_OK;
 }
 
-const vlm_rows_kind vlm_rows_imagenet = {"imagenet", "a folder of pictures for each class",
-                                         folder_open, folder_next, folder_close};
+const vlm_rows_kind vlm_rows_imagenet = {"imagenet",      "a folder of pictures for each class",
+                                         VLM_ROWS_LABELS, folder_open,
+                                         folder_next,     folder_close};

@@ -123,5 +123,9 @@ static vlmoe_status idx_next(vlm_rows *rows, vlm_row *row, bool *found, vlmoe_er
     return VLMOE_OK;
 }
 
-const vlm_rows_kind vlm_rows_idx = {"idx", "MNIST and its kin: idx files of pictures and labels",
-                                    idx_open, idx_next, idx_close};
+const vlm_rows_kind vlm_rows_idx = {"idx",
+                                    "MNIST and its kin: idx files of pictures and labels",
+                                    VLM_ROWS_ANNOTATIONS | VLM_ROWS_LABELS,
+                                    idx_open,
+                                    idx_next,
+                                    idx_close};

@@ -6,8 +6,18 @@
 #include "data_records.h"
 #include "data_rows.h"
 
+/* What a format reads besides its input and its pictures. */
+enum {
+    VLM_ROWS_ANNOTATIONS = 1,
+    VLM_ROWS_LABELS = 2,
+    VLM_ROWS_SPLIT = 4,
+    VLM_ROWS_PICTURE = 8,
+    VLM_ROWS_TEXT_MODEL = 16
+};
+
 typedef struct vlm_rows_kind {
     const char *name, *about;
+    unsigned uses; /* VLM_ROWS_...: any other is refused */
     /* Sets rows->state as soon as there is something to close; close is called on failure too. */
     vlmoe_status (*open)(vlm_rows *rows, vlmoe_error *error);
     /* Fills a cleared row (n_labels -1). A row that is left out here goes through vlm_rows_drop. */

@@ -164,7 +164,9 @@ static vlmoe_status glue_next(vlm_rows *rows, vlm_row *row, bool *found, vlmoe_e
     return take(rows, row, s->place[GOLD] >= 0 ? cells[s->place[GOLD]] : NULL, error);
 }
 
-const vlm_rows_kind vlm_rows_mnli = {"mnli", "MNLI, SNLI: pairs of sentences, lines of JSON",
-                                     mnli_open, mnli_next, nli_close};
-const vlm_rows_kind vlm_rows_glue = {"glue", "MNLI as GLUE has it: a table with tabs", glue_open,
-                                     glue_next, nli_close};
+const vlm_rows_kind vlm_rows_mnli = {
+    "mnli",   "MNLI, SNLI: pairs of sentences, lines of JSON", VLM_ROWS_SPLIT, mnli_open, mnli_next,
+    nli_close};
+const vlm_rows_kind vlm_rows_glue = {"glue",         "MNLI as GLUE has it: a table with tabs",
+                                     VLM_ROWS_SPLIT, glue_open,
+                                     glue_next,      nli_close};

@@ -25,6 +25,8 @@ expect 2 "$data" pack --format mnli --in x --out y --missing maybe
 complained "--missing is 'maybe'"
 expect 2 "$data" pack --format mnli --in x
 expect 4 "$data" pack --format mnli --in nowhere --out y
+expect 2 "$data" pack --format mnli --in nowhere --labels names.txt --out y
+complained "format mnli has no use for a file of classes (names.txt)"
 [ ! -e y ] || fail "a set of nothing"
 
 # ---- answers and vqav2: pictures once each, soft labels
@@ -208,6 +210,8 @@ cat >captions.jsonl <<'END'
 {"image_path":"x.jpg","text_segment":[3,10],"image_id":0}
 {"image_path":"net/n00/b.JPEG","text_segment":[9],"image_id":1}
 END
+expect 2 "$data" pack --format beit3 --in captions.jsonl --text-model text.model --labels answer2label.txt --out beit5
+complained "captions.jsonl is an index of captions: it has no use for classes"
 expect 0 "$data" pack --format beit3 --in captions.jsonl --text-model text.model --out beit5
 said "2 rows read, 2 packed in beit5"
 said "1 noted: packed with an unknown token in its text: 0"

@@ -199,6 +199,18 @@ TEST(formats_are_known_by_name)
 {
     vlm_rows_options options = {.format = "nlvr3", .in = "x"};
     CHECK_HAS(rows_walk(&options, false), "no format is called 'nlvr3'");
+    options = (vlm_rows_options){.format = "nlvr2", .in = "x", .labels = "names.txt"};
+    CHECK_HAS(rows_walk(&options, false),
+              "format nlvr2 has no use for a file of classes (names.txt)");
+    CHECK_INT(rows_error.status, VLMOE_E_ARG);
+    options = (vlm_rows_options){.format = "imagenet", .in = "x", .split = "val"};
+    CHECK_HAS(rows_walk(&options, false), "format imagenet has no use for a split (val)");
+    options = (vlm_rows_options){.format = "mnli", .in = "x", .annotations = "a.json"};
+    CHECK_HAS(rows_walk(&options, false), "no use for a file of annotations");
+    options = (vlm_rows_options){.format = "idx", .in = "x", .picture = "{id}"};
+    CHECK_HAS(rows_walk(&options, false), "no use for names of pictures");
+    options = (vlm_rows_options){.format = "vqav2", .in = "x", .text_model = "m"};
+    CHECK_HAS(rows_walk(&options, false), "no use for a text model");
     options = (vlm_rows_options){.format = "nlvr2"};
     CHECK_HAS(rows_walk(&options, false), "needs a file or folder to read");
     options.in = rows_path("nowhere.json");
