@@ -42,5 +42,7 @@ void vlm_text_free(vlm_text *text);
 
 /* Bytes of the UTF-8 character at text, 1 to 4; 0 when there is none or it is not valid (RFC 3629). */
 size_t vlm_utf8_length(const char *text, size_t bytes);
+/* Bytes of the byte order mark that text begins with, 3 or 0. Some editors write it; it is no part of the text. */
+size_t vlm_utf8_mark(const char *text, size_t bytes);
 
 #endif

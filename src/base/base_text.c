@@ -60,6 +60,11 @@ void vlm_text_put(vlm_text *text, const char *format, ...)
     text->bytes += (size_t)n;
 }
 
+size_t vlm_utf8_mark(const char *text, size_t bytes)
+{
+    return bytes >= 3 && !memcmp(text, "\xEF\xBB\xBF", 3) ? 3 : 0;
+}
+
 /* RFC 3629: the second byte's range keeps out overlong forms, surrogates and what is above
  * U+10FFFF. */
 size_t vlm_utf8_length(const char *text, size_t bytes)

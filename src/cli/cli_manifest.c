@@ -17,7 +17,9 @@ vlmoe_status vlm_manifest_open(vlm_manifest *manifest, vlmoe_error *error)
     manifest->is_json = ends_in(manifest->path, ".jsonl") || ends_in(manifest->path, ".json");
     manifest->folder = vlm_path_dir(manifest->path);
     if (!manifest->folder) return vlm_fail(error, VLMOE_E_NOMEM, "no memory for a path");
-    return vlm_map_open(manifest->path, &manifest->map, error);
+    VLM_TRY(vlm_map_open(manifest->path, &manifest->map, error));
+    manifest->at = vlm_utf8_mark((const char *)manifest->map.data, manifest->map.bytes);
+    return VLMOE_OK;
 }
 
 /* What the last sample was made of. */

@@ -192,6 +192,9 @@ static uint64_t hash_names(const vlm_classes *c)
 vlmoe_status vlm_classes_parse(const char *text, size_t bytes, const char *path, vlm_classes *out,
                                vlmoe_error *error)
 {
+    const size_t mark = vlm_utf8_mark(text, bytes);
+    text += mark;
+    bytes -= mark;
     vlm_classes classes = {.text = vlm_alloc(bytes + 1)};
     if (!classes.text)
         return vlm_fail(error, VLMOE_E_NOMEM, "%s: no memory for %zu bytes", path, bytes);

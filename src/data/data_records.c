@@ -291,10 +291,7 @@ static vlmoe_status walk_members(vlm_records *r, bool is_first, vlmoe_error *err
 
 static vlmoe_status begin(vlm_records *r, vlmoe_error *error)
 {
-    vlm_stream *s = &r->stream;
-    while (s->end < 3 && !s->is_over) VLM_TRY(vlm_stream_fill(s, error));
-    if (s->end >= 3 && !memcmp(s->data, "\xEF\xBB\xBF", 3))
-        s->keep = s->at = 3; /* byte order mark */
+    VLM_TRY(vlm_stream_skip_mark(&r->stream, error));
     if (!r->list) return VLMOE_OK;
     if (!r->list[0]) return begin_list(r, error);
     r->in_object = true;

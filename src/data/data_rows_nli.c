@@ -118,6 +118,7 @@ static vlmoe_status read_head(nli *s, vlmoe_error *error)
     static const char *const names[COLUMNS] = {"pairID",    "index",     "genre",
                                                "sentence1", "sentence2", "gold_label"};
     char *line = NULL, *cells[COLUMNS_MAX];
+    VLM_TRY(vlm_stream_skip_mark(&s->table, error));
     VLM_TRY(read_line(s, &line, error));
     if (!line) return vlm_fail(error, VLMOE_E_FORMAT, "%s is empty", s->table.path);
     VLM_TRY(cut(s, line, cells, &s->n_columns, error));

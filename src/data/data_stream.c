@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "base_file_io.h"
+#include "base_json.h"
 
 vlmoe_status vlm_stream_open(const char *path, size_t chunk, vlm_stream *out, vlmoe_error *error)
 {
@@ -61,6 +62,13 @@ vlmoe_status vlm_stream_fill(vlm_stream *stream, vlmoe_error *error)
     if (n < 0) return vlm_fail_errno(error, "read", stream->path);
     stream->end += (size_t)n;
     stream->is_over = n == 0;
+    return VLMOE_OK;
+}
+
+vlmoe_status vlm_stream_skip_mark(vlm_stream *stream, vlmoe_error *error)
+{
+    while (stream->end < 3 && !stream->is_over) VLM_TRY(vlm_stream_fill(stream, error));
+    stream->keep = stream->at = vlm_utf8_mark(stream->data, stream->end);
     return VLMOE_OK;
 }
 

@@ -27,6 +27,9 @@ typedef struct vlm_stream {
 vlmoe_status vlm_stream_open(const char *path, size_t chunk, vlm_stream *out, vlmoe_error *error);
 void vlm_stream_close(vlm_stream *stream); /* a zeroed one is allowed */
 
+/* At the file's first byte: go behind a byte order mark, if one is there. Errors: as fill. */
+vlmoe_status vlm_stream_skip_mark(vlm_stream *stream, vlmoe_error *error);
+
 /* More bytes after end, or is_over; data may move. Errors: IO, NOMEM, FORMAT (the window from keep
  * on is at its limit; the text names file and byte). */
 vlmoe_status vlm_stream_fill(vlm_stream *stream, vlmoe_error *error);

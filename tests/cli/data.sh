@@ -63,10 +63,10 @@ expect 0 "$data" verify set
 said "5 samples in 1 shards, 0 faults"
 
 # ---- plain text, limits, the image root
-printf 'first\r\n\n   \nsecond line\nthird' >words.txt
+printf '\357\273\277first\r\n\n   \nsecond line\nthird' >words.txt
 expect 0 "$data" pack --in words.txt --out words
 said "3 samples"
-[ "$(tar xOf words/00000.tar 000000000.txt)" = "first" ] || fail "the carriage return stays"
+[ "$(tar xOf words/00000.tar 000000000.txt)" = "first" ] || fail "the byte order mark or the carriage return stays"
 expect 0 "$data" pack --in words.txt --out two --limit 2
 said "2 samples"
 mkdir lists

@@ -86,7 +86,7 @@ TEST(classes_are_the_lines_of_labels_txt)
     CHECK_INT(a.n, 3);
     CHECK_TEXT(a.name[1], "yes, two");
     CHECK_TEXT(a.name[2], "\xc3\xa9");
-    CHECK_STATUS_E(classes("no\nyes, two\n\xc3\xa9\n", &b, &error), VLMOE_OK, &error);
+    CHECK_STATUS_E(classes("\xef\xbb\xbfno\nyes, two\n\xc3\xa9\n", &b, &error), VLMOE_OK, &error);
     CHECK(a.hash == b.hash);
     CHECK_STATUS(vlm_classes_compare(&a, "a", &b, "b", NULL), VLMOE_OK);
     vlm_classes_free(&b);

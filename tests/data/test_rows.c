@@ -139,6 +139,8 @@ TEST(pairs_of_sentences_in_a_table)
                "\"63735n\" \"A \"b\" \"He said \"no.\" 2:1,\"genre\":\"slate\"\n");
     CHECK_TEXT(rows_noted(VLM_NOTE_NO_GOLD), "1 \"x\"");
     CHECK_TEXT(walk("glue", "index\tsentence1\tsentence2\n7\ta\tb", false), "\"7\" \"a\" \"b\"\n");
+    CHECK_TEXT(walk("glue", "\xef\xbb\xbfindex\tsentence1\tsentence2\n7\ta\tb\n", false),
+               "\"7\" \"a\" \"b\"\n"); /* a byte order mark */
     CHECK_HAS(walk("glue", "index\tsentence1\tsentence2\n7\ta", true),
               "set.json line 2: 2 columns, the first line names 3");
     CHECK_HAS(walk("glue", "index\tsentence1\n", true), "line 1 names no column \"sentence2\"");
