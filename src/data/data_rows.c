@@ -31,10 +31,39 @@ static vlmoe_status number_classes(vlm_rows *rows, vlmoe_error *error)
     return VLMOE_OK;
 }
 
+/* Would this name come back from a line of labels.txt as it is? */
+static bool is_class_name(const char *name)
+{
+    const size_t bytes = strlen(name);
+    for (size_t at = 0; at < bytes;) {
+        const size_t n = vlm_utf8_length(name + at, bytes - at);
+        if (!n || name[at] == '\n' || name[at] == '\r') return false;
+        at += n;
+    }
+    return bytes > 0;
+}
+
+static vlmoe_status check_names(const char *const *names, int64_t n, vlmoe_error *error)
+{
+    for (int64_t i = 0; i < n; i++) {
+        if (is_class_name(names[i])) continue;
+        vlm_text shown = {0};
+        vlm_text_json_string(&shown, names[i], strlen(names[i]));
+        vlmoe_status st =
+            vlm_fail(error, VLMOE_E_FORMAT,
+                     "class %lld is called %.80s, expected UTF-8, not empty and in one line",
+                     (long long)i, shown.failed ? "something" : shown.data);
+        vlm_text_free(&shown);
+        return st;
+    }
+    return VLMOE_OK;
+}
+
 vlmoe_status vlm_rows_set_classes(vlm_rows *rows, const char *const *names, int64_t n,
                                   vlmoe_error *error)
 {
     vlm_text all = {0};
+    VLM_TRY(check_names(names, n, error));
     for (int64_t i = 0; i < n; i++) vlm_text_append(&all, names[i], strlen(names[i]) + 1);
     rows->classes.name = vlm_alloc_array((size_t)n, sizeof *rows->classes.name);
     if (all.failed || !rows->classes.name) {

@@ -39,6 +39,7 @@ struct vlm_rows {
 };
 
 /* ---- Classes ---- */
+/* Errors: FORMAT (a name twice, empty, not UTF-8 or of more than a line), NOMEM. */
 vlmoe_status vlm_rows_set_classes(vlm_rows *rows, const char *const *names, int64_t n,
                                   vlmoe_error *error);
 vlmoe_status vlm_rows_read_classes(vlm_rows *rows, const char *path, vlmoe_error *error);

@@ -190,6 +190,10 @@ cat >ids.jsonl <<'END'
 END
 printf '{"answer":"no","label":0}\n{"answer":"yes","label":1}\n' >answer2label.txt
 picture x.jpg 4 3
+mkdir odd
+printf '{"answer":"no\\nway","label":0}\n{"answer":"yes","label":1}\n' >odd/answer2label.txt
+expect 3 "$data" pack --format beit3 --in ids.jsonl --text-model text.model --labels odd/answer2label.txt --out beit3
+complained 'class 0 is called "no\nway", expected UTF-8, not empty and in one line'
 expect 2 "$data" pack --format beit3 --in ids.jsonl --out beit3
 complained "SentencePiece model is needed"
 expect 2 "$data" pack --format beit3 --in ids.jsonl --text-model text.model --out beit3

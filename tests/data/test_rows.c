@@ -102,6 +102,18 @@ TEST(folders_are_classes_in_the_order_of_names)
     CHECK_HAS(rows_walk(&options, false), "holds no folders");
 }
 
+TEST(folders_that_are_no_line_of_labels_txt_are_refused)
+{
+    vlm_rows_options options = {.format = "imagenet", .in = rows_path("odd")};
+    rows_save("odd/a\nb/x.JPEG", "");
+    CHECK_HAS(rows_walk(&options, true), "class 0 is called \"a\\nb\", expected UTF-8");
+    CHECK_INT(rows_error.status, VLMOE_E_FORMAT);
+    options.in = rows_path("latin");
+    rows_save("latin/a/x.JPEG", "");
+    rows_save("latin/caf\xe9/x.JPEG", "");
+    CHECK_HAS(rows_walk(&options, true), "class 1 is called \"caf\xef\xbf\xbd\", expected UTF-8");
+}
+
 TEST(pairs_of_sentences_by_lines)
 {
     const char *text =
