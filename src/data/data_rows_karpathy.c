@@ -4,18 +4,43 @@
 #include "base_file.h"
 #include "data_rows_kind.h"
 
+enum { SPLITS_MAX = 16 };
+
 typedef struct karpathy {
     vlm_records *records;
-    char *images, *splits; /* splits: ",train,restval," */
+    char *path, *images;
+    char *splits; /* what split points into */
+    int n_splits;
+    struct {
+        const char *name;
+        bool was_met;
+    } split[SPLITS_MAX]; /* asked for */
 } karpathy;
 
 static void karpathy_close(void *state)
 {
     karpathy *s = state;
     vlm_records_close(s->records);
+    vlm_free(s->path);
     vlm_free(s->images);
     vlm_free(s->splits);
     vlm_free(s);
+}
+
+/* Cuts s->splits at its commas. */
+static vlmoe_status cut_splits(karpathy *s, const char *whole, vlmoe_error *error)
+{
+    for (char *at = s->splits; at;) {
+        const char *name = at;
+        at = strchr(at, ',');
+        if (at) *at++ = 0;
+        if (!name[0] || s->n_splits == SPLITS_MAX)
+            return vlm_fail(error, VLMOE_E_ARG,
+                            "splits '%s': expected 1 to %d names with commas between", whole,
+                            SPLITS_MAX);
+        s->split[s->n_splits++].name = name;
+    }
+    return VLMOE_OK;
 }
 
 static vlmoe_status karpathy_open(vlm_rows *rows, vlmoe_error *error)
@@ -28,24 +53,41 @@ static vlmoe_status karpathy_open(vlm_rows *rows, vlmoe_error *error)
         return vlm_fail(error, VLMOE_E_ARG,
                         "format karpathy needs a split: train,restval, val or test");
     s->images = vlm_strdup(options->images ? options->images : "");
-    s->splits = vlm_format(",%s,", options->split);
-    if (!s->images || !s->splits)
+    s->splits = vlm_strdup(options->split);
+    s->path = vlm_strdup(options->in);
+    if (!s->images || !s->splits || !s->path)
         return vlm_fail(error, VLMOE_E_NOMEM, "no memory to read %s", options->in);
+    VLM_TRY(cut_splits(s, options->split, error));
     return vlm_records_open(options->in, "images", 0, &s->records, error);
 }
 
-static bool is_asked_for(const karpathy *s, const char *split)
+static bool is_asked_for(karpathy *s, const char *split)
 {
-    const size_t n = strlen(split);
-    for (const char *at = s->splits; n && (at = strstr(at, split)); at++)
-        if (at[-1] == ',' && at[n] == ',') return true;
-    return false;
+    bool found = false;
+    for (int i = 0; i < s->n_splits; i++) {
+        if (strcmp(s->split[i].name, split)) continue;
+        found = s->split[i].was_met = true;
+    }
+    return found;
+}
+
+/* At the end: a split without a picture is a slip of the pen, and the set would be too small. */
+static vlmoe_status expect_all(const karpathy *s, vlmoe_error *error)
+{
+    for (int i = 0; i < s->n_splits; i++)
+        if (!s->split[i].was_met)
+            return vlm_fail(error, VLMOE_E_FORMAT, "%s: no picture is of the split '%s'", s->path,
+                            s->split[i].name);
+    return VLMOE_OK;
 }
 
 static vlmoe_status take_captions(const karpathy *s, const vlm_value *value, vlm_row *row,
                                   vlmoe_error *error)
 {
     const vlm_value *list = vlm_json_get(value, "sentences");
+    if (list && vlm_json_kind_of(list) != VLM_JSON_ARRAY)
+        return vlm_records_fail(s->records, error, "\"sentences\" is %s, expected an array",
+                                vlm_json_kind_name(vlm_json_kind_of(list)));
     if (list && vlm_json_size(list) > VLM_SAMPLE_TEXTS_MAX)
         return vlm_records_fail(s->records, error, "%lld sentences, at most %d are taken",
                                 (long long)vlm_json_size(list), VLM_SAMPLE_TEXTS_MAX);
@@ -84,7 +126,7 @@ static vlmoe_status karpathy_next(vlm_rows *rows, vlm_row *row, bool *found, vlm
     const char *split = NULL, *name = NULL;
     VLM_TRY(vlm_records_next(s->records, &value, error));
     *found = value != NULL;
-    if (!value) return VLMOE_OK;
+    if (!value) return expect_all(s, error);
     VLM_TRY(vlm_rows_expect_object(s->records, value, error));
     const char *id = vlm_json_get(value, "cocoid") ? "cocoid" : "imgid";
     VLM_TRY(vlm_row_take_id(row, s->records, value, id, error));

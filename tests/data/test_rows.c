@@ -5,7 +5,7 @@ static const char *walk(const char *format, const char *text, bool goes_on)
 {
     vlm_rows_options options = {.format = format, .in = rows_save("set.json", text)};
     options.images = "img";
-    if (!strcmp(format, "karpathy")) options.split = "train,restval";
+    if (!strcmp(format, "karpathy")) options.split = "train";
     return rows_walk(&options, goes_on);
 }
 
@@ -53,21 +53,36 @@ TEST(crooked_statements_are_named)
 
 TEST(captions_of_a_split)
 {
-    CHECK_TEXT(walk("karpathy",
-                    "{\"dataset\":\"flickr30k\",\"images\":[" IMAGE(
-                        "1", "train",
-                        RAW("A.") "," RAW("B.")) "," IMAGE("2", "val",
-                                                           RAW("C.")) "," IMAGE("3", "restval",
-                                                                                RAW("D.")) "]}",
-                    false),
-               "1 <img/1.jpg> \"A.\" \"B.\" own,\"image_id\":1\n"
-               "3 <img/3.jpg> \"D.\" own,\"image_id\":3\n");
+    vlm_rows_options options = {.format = "karpathy", .images = "img", .split = "train,restval"};
+    options.in = rows_save("set.json", "{\"dataset\":\"flickr30k\",\"images\":[" IMAGE(
+                                           "1", "train", RAW("A.") "," RAW("B.")) "," //
+                           IMAGE("2", "val", RAW("C.")) ","                           //
+                           IMAGE("3", "restval", RAW("D.")) "]}");
+    CHECK_TEXT(rows_walk(&options, false), "1 <img/1.jpg> \"A.\" \"B.\" own,\"image_id\":1\n"
+                                           "3 <img/3.jpg> \"D.\" own,\"image_id\":3\n");
     CHECK_TEXT(rows_noted(VLM_NOTE_OTHER_SPLIT), "1 2 (val)");
     CHECK_TEXT(walk("karpathy",
                     "{\"images\":[{\"filepath\":\"val2014\",\"filename\":\"x.jpg\",\"imgid\":0,"
                     "\"cocoid\":9,\"split\":\"train\",\"sentences\":[" RAW("A red ball.") "]}]}",
                     false),
                "9 <img/val2014/x.jpg> \"A red ball.\" own,\"image_id\":9\n");
+    CHECK_HAS(walk("karpathy",
+                   "{\"images\":[{\"filename\":\"x.jpg\",\"imgid\":0,\"split\":\"train\","
+                   "\"sentences\":{\"a\":{\"raw\":\"A.\"}}}]}",
+                   true),
+              "set.json byte 11: \"sentences\" is an object, expected an array");
+}
+
+TEST(splits_that_no_picture_is_of_are_named)
+{
+    vlm_rows_options options = {.format = "karpathy", .split = "train,rest"};
+    options.in = rows_save("set.json", "{\"images\":[" IMAGE("1", "train", RAW("A.")) "]}");
+    CHECK_HAS(rows_walk(&options, true), "\n! ");
+    CHECK_HAS(rows_walk(&options, true), "set.json: no picture is of the split 'rest'");
+    CHECK_INT(rows_error.status, VLMOE_E_FORMAT);
+    options.split = "train,";
+    CHECK_HAS(rows_walk(&options, true), "splits 'train,': expected 1 to 16 names");
+    CHECK_INT(rows_error.status, VLMOE_E_ARG);
 }
 
 TEST(pictures_without_captions_are_named)
