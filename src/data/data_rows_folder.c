@@ -1,5 +1,6 @@
 /* ImageNet's layout: a folder of pictures for each class, classes numbered by the folders' names in
  * byte order. The kind of a picture is told by its bytes, not by its name. */
+#include <stdlib.h>
 #include <string.h>
 #include "base_file.h"
 #include "data_rows_kind.h"
@@ -28,16 +29,21 @@ static char *class_path(const folder *s)
     return vlm_path_join(s->root, s->classes[s->i_class]);
 }
 
-/* Keeps the names that are folders. */
-static vlmoe_status list_classes(folder *s, vlmoe_error *error)
+/* Keeps the names that are folders, in order; files beside them are noted. */
+static vlmoe_status list_classes(folder *s, vlm_ledger *ledger, vlmoe_error *error)
 {
     size_t n = 0;
     VLM_TRY(vlm_dir_list(s->root, &s->classes, &s->n_classes, error));
     for (size_t i = 0; i < s->n_classes; i++) {
         char *path = vlm_path_join(s->root, s->classes[i]);
-        const bool is_kept = path && s->classes[i][0] != '.' && vlm_path_is_dir(path);
-        vlm_free(path);
         if (!path) return vlm_fail(error, VLMOE_E_NOMEM, "no memory to list %s", s->root);
+        const bool is_hidden = s->classes[i][0] == '.',
+                   is_kept = !is_hidden && vlm_path_is_dir(path);
+        vlmoe_status st = VLMOE_OK;
+        if (!is_hidden && !is_kept)
+            st = vlm_ledger_note(ledger, VLM_NOTE_PICTURE_UNUSED, path, NULL, error);
+        vlm_free(path);
+        if (st) return st;
         char *name = s->classes[i];
         s->classes[i] = s->classes[n]; /* names trade places, so that all are freed */
         s->classes[n] = name;
@@ -49,6 +55,23 @@ static vlmoe_status list_classes(folder *s, vlmoe_error *error)
     return vlm_fail(error, VLMOE_E_FORMAT, "%s holds no folders, expected one a class", s->root);
 }
 
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Classes of the options that have no folder. */
+static vlmoe_status note_absent(vlm_rows *rows, vlmoe_error *error)
+{
+    const folder *s = rows->state;
+    for (int64_t i = 0; i < rows->classes.n; i++) {
+        const char *name = rows->classes.name[i];
+        if (!bsearch(&name, s->classes, s->n_classes, sizeof *s->classes, compare_names))
+            VLM_TRY(vlm_ledger_note(rows->ledger, VLM_NOTE_CLASS_EMPTY, name, NULL, error));
+    }
+    return VLMOE_OK;
+}
+
 static vlmoe_status folder_open(vlm_rows *rows, vlmoe_error *error)
 {
     folder *s = vlm_alloc(sizeof *s);
@@ -56,10 +79,12 @@ static vlmoe_status folder_open(vlm_rows *rows, vlmoe_error *error)
     rows->state = s;
     s->root = vlm_strdup(rows->options.in);
     if (!s->root) return vlm_fail(error, VLMOE_E_NOMEM, "no memory to list %s", rows->options.in);
-    VLM_TRY(list_classes(s, error));
-    if (rows->options.labels) return vlm_rows_read_classes(rows, rows->options.labels, error);
-    return vlm_rows_set_classes(rows, (const char *const *)s->classes, (int64_t)s->n_classes,
-                                error);
+    VLM_TRY(list_classes(s, rows->ledger, error));
+    if (!rows->options.labels)
+        return vlm_rows_set_classes(rows, (const char *const *)s->classes, (int64_t)s->n_classes,
+                                    error);
+    VLM_TRY(vlm_rows_read_classes(rows, rows->options.labels, error));
+    return note_absent(rows, error);
 }
 
 /* To the next file that is not hidden; false at the end of all folders. */

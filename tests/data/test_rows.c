@@ -109,8 +109,11 @@ TEST(folders_are_classes_in_the_order_of_names)
                                            "\"n02/b.JPEG\" <val/n02/b.JPEG> 1:1 own\n"
                                            "\"n10/c\" <val/n10/c> 2:1 own\n");
     CHECK_TEXT(rows_noted(VLM_NOTE_CLASS_EMPTY), "1 n01");
-    options.labels = rows_save("names.txt", "n10\nn02\n");
+    CHECK_HAS(rows_noted(VLM_NOTE_PICTURE_UNUSED), "1 /");
+    CHECK_HAS(rows_noted(VLM_NOTE_PICTURE_UNUSED), "/val/readme");
+    options.labels = rows_save("names.txt", "n10\nn02\nn11\n");
     CHECK_HAS(rows_walk(&options, false), "\"n10/c\" <val/n10/c> 0:1 own\n");
+    CHECK_TEXT(rows_noted(VLM_NOTE_CLASS_EMPTY), "2 n11"); /* and the empty folder n01 */
     options.labels = rows_save("names.txt", "n02\n");
     CHECK_HAS(rows_walk(&options, false), "\"n10/c\": a label that is no class: n10");
     options.in = rows_path("val/n02");
