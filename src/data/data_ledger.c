@@ -21,6 +21,7 @@ static const kind kinds[VLM_NOTES] = {
     [VLM_NOTE_NO_GOLD] = {"no gold label (annotators disagree)", false, true},
     [VLM_NOTE_OTHER_SPLIT] = {"of another split", false, true},
     [VLM_NOTE_NO_LABEL] = {"packed without a label: no answer is a class", false, false},
+    [VLM_NOTE_UNLABELLED] = {"packed without a label: its row has none", false, false},
     [VLM_NOTE_UNKNOWN_TOKEN] = {"packed with an unknown token in its text", false, false},
     [VLM_NOTE_CLASS_EMPTY] = {"a class without a picture", false, false},
     [VLM_NOTE_PICTURE_UNUSED] = {"a picture that no row names", false, false},

@@ -20,6 +20,7 @@ typedef enum vlm_note {
     VLM_NOTE_NO_GOLD,        /* row left out: its annotators did not agree */
     VLM_NOTE_OTHER_SPLIT,    /* row left out: not what was asked for */
     VLM_NOTE_NO_LABEL,       /* row packed: none of its answers is a class */
+    VLM_NOTE_UNLABELLED,     /* row packed: it says nothing of labels, and its set has classes */
     VLM_NOTE_UNKNOWN_TOKEN,  /* row packed: its text has a token that stands for what was unknown */
     VLM_NOTE_CLASS_EMPTY,    /* a class without a picture */
     VLM_NOTE_PICTURE_UNUSED, /* a file beside the pictures that no row names */

@@ -260,7 +260,8 @@ static vlmoe_status judge(vlm_rows *rows, const vlm_row *row, vlmoe_error *error
     for (int i = 0; i < row->n_texts; i++)
         if (!is_text(&row->texts[i]))
             return vlm_rows_drop(rows, row, VLM_NOTE_NO_TEXT, NULL, error);
-    return VLMOE_OK;
+    if (!rows->classes.n || row->n_labels >= 0) return VLMOE_OK;
+    return vlm_ledger_note(rows->ledger, VLM_NOTE_UNLABELLED, row->id.data, NULL, error);
 }
 
 vlmoe_status vlm_rows_next(vlm_rows *rows, vlm_row *row, bool *found, vlmoe_error *error)

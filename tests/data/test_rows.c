@@ -142,6 +142,7 @@ TEST(pairs_of_sentences_by_lines)
         "{\"gold_label\":\"hidden\",\"pairID\":\"3e\",\"sentence1\":\"x\",\"sentence2\":\"y\"}\n";
     CHECK_TEXT(walk("mnli", text, false),
                "\"1n\" \"A man.\" \"He.\" 1:1,\"genre\":\"fiction\"\n\"3e\" \"x\" \"y\"\n");
+    CHECK_TEXT(rows_noted(VLM_NOTE_UNLABELLED), "1 \"3e\"");
     CHECK_TEXT(rows_noted(VLM_NOTE_NO_GOLD), "1 \"2e\"");
     vlm_rows_options options = {.format = "mnli"};
     options.in = rows_save("multinli_1.0_dev_mismatched.jsonl", text);
