@@ -26,13 +26,14 @@ static void nli_close(void *state)
     vlm_free(s);
 }
 
-/* "matched" or "mismatched" by the options, or by the name of the file. */
+/* "matched" or "mismatched" by the options, or by the name of the file, whatever its folder's. */
 static vlmoe_status begin(vlm_rows *rows, vlmoe_error *error)
 {
     static const char *const names[] = {"entailment", "neutral", "contradiction"};
     const char *path = rows->options.in, *split = rows->options.split;
-    if (!split && strstr(path, "mismatched")) split = "mismatched";
-    if (!split && strstr(path, "matched")) split = "matched";
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    if (!split && strstr(name, "mismatched")) split = "mismatched";
+    if (!split && strstr(name, "matched")) split = "matched";
     nli *s = vlm_alloc(sizeof *s);
     if (!s) return vlm_fail(error, VLMOE_E_NOMEM, "no memory to read %s", path);
     rows->state = s;
@@ -124,8 +125,13 @@ static vlmoe_status read_head(nli *s, vlmoe_error *error)
     VLM_TRY(cut(s, line, cells, &s->n_columns, error));
     for (int c = 0; c < COLUMNS; c++) {
         s->place[c] = -1;
-        for (int i = 0; i < s->n_columns; i++)
-            if (!strcmp(cells[i], names[c])) s->place[c] = i;
+        for (int i = 0; i < s->n_columns; i++) {
+            if (strcmp(cells[i], names[c])) continue;
+            if (s->place[c] >= 0)
+                return vlm_fail(error, VLMOE_E_FORMAT, "%s line 1 names the column \"%s\" twice",
+                                s->table.path, names[c]);
+            s->place[c] = i;
+        }
     }
     for (int c = FIRST; c <= SECOND; c++)
         if (s->place[c] < 0)

@@ -147,6 +147,8 @@ TEST(pairs_of_sentences_by_lines)
     vlm_rows_options options = {.format = "mnli"};
     options.in = rows_save("multinli_1.0_dev_mismatched.jsonl", text);
     CHECK_HAS(rows_walk(&options, false), ",\"genre\":\"fiction\",\"split\":\"mismatched\"\n");
+    options.in = rows_save("mismatched/dev_matched.jsonl", text);
+    CHECK_HAS(rows_walk(&options, false), ",\"genre\":\"fiction\",\"split\":\"matched\"\n");
     options.split = "train";
     CHECK_HAS(rows_walk(&options, false), ",\"split\":\"train\"\n");
     CHECK_HAS(
@@ -175,6 +177,8 @@ TEST(pairs_of_sentences_in_a_table)
     CHECK_HAS(walk("glue", "index\tsentence1\tsentence2\n7\ta", true),
               "set.json line 2: 2 columns, the first line names 3");
     CHECK_HAS(walk("glue", "index\tsentence1\n", true), "line 1 names no column \"sentence2\"");
+    CHECK_HAS(walk("glue", "index\tsentence1\tsentence2\tsentence1\n7\ta\tb\tc\n", true),
+              "set.json line 1 names the column \"sentence1\" twice");
     CHECK_HAS(walk("glue", "sentence2\tsentence1\n", true), "no column \"pairID\" or \"index\"");
     CHECK_HAS(walk("glue", "", true), "is empty");
     CHECK_TEXT(walk("glue", "index\tsentence1\tsentence2\n7\ta\t\xff\n8\ta\tb\n", true),
