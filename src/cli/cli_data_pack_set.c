@@ -44,7 +44,8 @@ static void print_ledger(const vlm_cli_pack *options, const vlm_ledger *ledger,
 static vlmoe_status pack(const vlm_cli_pack *options, vlm_ledger *ledger, vlmoe_error *error)
 {
     vlm_rows_options from = options->rows;
-    vlm_pack_options to = {.out = options->is_dry ? NULL : options->out,
+    vlm_pack_options to = {.in = from.in,
+                           .out = options->is_dry ? NULL : options->out,
                            .shards = VLM_SHARD_OPTIONS_INIT,
                            .limits = VLM_IMAGE_OPTIONS_INIT,
                            .limit = options->limit};

@@ -31,6 +31,11 @@ vlmoe_status vlm_gzip_open(const char *path, vlm_gzip **out, vlmoe_error *error)
     return VLMOE_OK;
 }
 
+const char *vlm_gzip_path(const vlm_gzip *file)
+{
+    return file->path;
+}
+
 void vlm_gzip_close(vlm_gzip *file)
 {
     if (!file) return;

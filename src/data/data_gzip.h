@@ -9,6 +9,7 @@ typedef struct vlm_gzip vlm_gzip;
 
 /* A file that is not gzip is read as it is. Errors: IO, NOMEM. */
 vlmoe_status vlm_gzip_open(const char *path, vlm_gzip **out, vlmoe_error *error);
+const char *vlm_gzip_path(const vlm_gzip *file);
 void vlm_gzip_close(vlm_gzip *file); /* NULL allowed */
 
 /* Exactly this many bytes, or *is_over when the file ended before the first of them. Errors: FORMAT

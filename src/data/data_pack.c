@@ -56,7 +56,8 @@ static vlmoe_status write_labels(packer *p, const vlm_classes *classes, vlmoe_er
 static vlmoe_status finish(packer *p, const vlm_rows *rows, vlmoe_error *error)
 {
     if (!p->options->out) return VLMOE_OK;
-    if (!p->ledger->n_packed) return vlm_fail(error, VLMOE_E_FORMAT, "no row was left to pack");
+    if (!p->ledger->n_packed)
+        return vlm_fail(error, VLMOE_E_FORMAT, "%s: no row was left to pack", p->options->in);
     vlm_shard_writer *pictures = p->pictures, *samples = p->samples;
     p->pictures = NULL;
     VLM_TRY(vlm_shard_writer_close(pictures, error));

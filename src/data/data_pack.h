@@ -8,6 +8,7 @@
 #include "data_rows.h"
 
 typedef struct vlm_pack_options {
+    const char *in;  /* what the rows come from, for messages */
     const char *out; /* NULL: only look, pictures only at whether they are there */
     bool has_pictures; /* false: pictures are not looked for; with out NULL alone */
     vlm_shard_options shards;

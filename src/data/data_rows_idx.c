@@ -74,20 +74,21 @@ static vlmoe_status idx_open(vlm_rows *rows, vlmoe_error *error)
 }
 
 /* What stands behind the last picture, if anything does. */
-static vlmoe_status expect_end(vlm_gzip *file, const char *what, vlmoe_error *error)
+static vlmoe_status expect_end(const idx *s, vlm_gzip *file, vlmoe_error *error)
 {
     unsigned char byte = 0;
     bool is_over = false;
     if (!file) return VLMOE_OK;
     VLM_TRY(vlm_gzip_read(file, &byte, 1, &is_over, error));
     if (is_over) return VLMOE_OK;
-    return vlm_fail(error, VLMOE_E_FORMAT, "the file of %s goes on behind its last one", what);
+    return vlm_fail(error, VLMOE_E_FORMAT, "%s goes on behind the %u that its head says",
+                    vlm_gzip_path(file), s->n);
 }
 
-static vlmoe_status missing(const idx *s, const char *what, vlmoe_error *error)
+static vlmoe_status missing(const idx *s, const vlm_gzip *file, vlmoe_error *error)
 {
-    return vlm_fail(error, VLMOE_E_FORMAT, "the file of %s ends before number %u of %u", what,
-                    s->n_done, s->n);
+    return vlm_fail(error, VLMOE_E_FORMAT, "%s ends after %u of the %u that its head says",
+                    vlm_gzip_path(file), s->n_done, s->n);
 }
 
 static vlmoe_status idx_next(vlm_rows *rows, vlm_row *row, bool *found, vlmoe_error *error)
@@ -98,20 +99,20 @@ static vlmoe_status idx_next(vlm_rows *rows, vlm_row *row, bool *found, vlmoe_er
     bool is_over = false;
     *found = s->n_done < s->n;
     if (!*found) {
-        VLM_TRY(expect_end(s->images, "pictures", error));
-        return expect_end(s->labels, "labels", error);
+        VLM_TRY(expect_end(s, s->images, error));
+        return expect_end(s, s->labels, error);
     }
     vlm_text_clear(&row->image, bytes + 32);
     vlm_text_put(&row->image, "P5 %u %u 255\n", s->width, s->height);
     if (row->image.failed) return vlm_fail(error, VLMOE_E_NOMEM, "no memory for a picture");
     VLM_TRY(vlm_gzip_read(s->images, row->image.data + row->image.bytes, bytes, &is_over, error));
-    if (is_over) return missing(s, "pictures", error);
+    if (is_over) return missing(s, s->images, error);
     row->image.bytes += bytes;
     row->is_own = row->has_image = true;
     vlm_row_set_id_int(row, s->n_done);
     if (s->labels) {
         VLM_TRY(vlm_gzip_read(s->labels, &label, 1, &is_over, error));
-        if (is_over) return missing(s, "labels", error);
+        if (is_over) return missing(s, s->labels, error);
     }
     s->n_done++;
     if (!s->labels) return VLMOE_OK;

@@ -110,7 +110,7 @@ said "); 9001 ("
 members bad/pictures/00000.tar 000000000.ppm
 rm -r bad img/val2014/COCO_val2014_000000000007.jpg
 try 3 --out bad --missing skip
-complained "no row was left to pack"
+complained "q.json: no row was left to pack"
 said "1 left out: the picture is missing: 7000"
 [ ! -e bad ] || fail "something was left: $(ls -R bad)"
 mkdir bad

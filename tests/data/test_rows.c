@@ -210,11 +210,15 @@ TEST(pictures_and_labels_of_bytes)
     options.annotations = NULL;
     CHECK_TEXT(rows_walk(&options, true), "0 <14 bytes> own\n1 <14 bytes> own\n");
     options.in = save_bytes("images", images, sizeof images);
-    CHECK_HAS(rows_walk(&options, true), "! the file of pictures goes on behind its last one");
+    CHECK_HAS(rows_walk(&options, true), "/images goes on behind the 2 that its head says");
     options.in = save_bytes("images", images, sizeof images - 2);
     CHECK_HAS(rows_walk(&options, true), "images ends at byte 21, 1 bytes too early");
     options.in = save_bytes("images", images, sizeof images - 4);
-    CHECK_HAS(rows_walk(&options, true), "the file of pictures ends before number 1 of 2");
+    CHECK_HAS(rows_walk(&options, true), "/images ends after 1 of the 2 that its head says");
+    options.in = save_bytes("images", images, sizeof images - 1);
+    options.annotations = save_bytes("labels", labels, sizeof labels - 1);
+    CHECK_HAS(rows_walk(&options, true), "/labels ends after 1 of the 2 that its head says");
+    options.annotations = NULL;
     options.in = save_bytes("images", labels, sizeof labels);
     CHECK_HAS(rows_walk(&options, true), "images ends at byte 10, 6 bytes too early");
     options.in = save_bytes("images", images + 1, sizeof images - 1);
