@@ -30,7 +30,7 @@ static void beit3_close(void *state)
 
 /* ---- Classes ---- */
 
-/* answer2label.txt: lines {"answer": "cat", "label": 12}, in any order. */
+/* answer2label.txt: lines {"answer": "cat", "label": 12}, labels from 0 on in order. */
 static vlmoe_status read_answers(vlm_rows *rows, const char *path, vlmoe_error *error)
 {
     vlm_records *records = NULL;
@@ -166,6 +166,10 @@ static vlmoe_status take_label(vlm_rows *rows, const vlm_value *value, double sc
     char number[32];
     if (!vlm_json_int(value, &label))
         return vlm_records_fail(s->records, error, "a label is no whole number");
+    for (int i = 0; i < row->n_labels; i++)
+        if (row->label[i] == label)
+            return vlm_records_fail(s->records, error, "label %lld is there twice",
+                                    (long long)label);
     if (label >= 0 && label < rows->classes.n) {
         vlm_row_add_label(row, (int32_t)label, score);
         return VLMOE_OK;
@@ -181,10 +185,12 @@ static vlmoe_status take_soft(vlm_rows *rows, const vlm_value *value, vlm_row *r
     const vlm_value *labels = vlm_json_get(value, "labels"),
                     *scores = vlm_json_get(value, "scores");
     if (!labels && !scores) return VLMOE_OK; /* a test set */
-    const int64_t n = labels ? vlm_json_size(labels) : -1;
-    if (n < 0 || n > VLM_LABELS_MAX || !scores || n != vlm_json_size(scores))
+    const bool are_lists =
+        vlm_json_kind_of(labels) == VLM_JSON_ARRAY && vlm_json_kind_of(scores) == VLM_JSON_ARRAY;
+    const int64_t n = are_lists ? vlm_json_size(labels) : -1;
+    if (n < 0 || n > VLM_LABELS_MAX || n != vlm_json_size(scores))
         return vlm_records_fail(s->records, error,
-                                "\"labels\" and \"scores\" are not of one length up to %d",
+                                "\"labels\" and \"scores\" are not arrays of one length up to %d",
                                 VLM_LABELS_MAX);
     row->n_labels = 0;
     const vlm_value *score = vlm_json_first(scores);
@@ -227,7 +233,7 @@ static vlmoe_status take_captions(vlm_rows *rows, const vlm_value *value, vlm_ro
     first = vlm_strdup(path);
     if (!first) return vlm_fail(error, VLMOE_E_NOMEM, "no memory for a path");
     vlmoe_status st = take_text(rows, value, row, error);
-    while (!st && row->n_texts < VLM_SAMPLE_TEXTS_MAX) {
+    while (!st) {
         st = next_line(s, &value, error);
         if (st || !value) break;
         st = vlm_rows_get_text(s->records, value, "image_path", &path, error);
@@ -235,6 +241,9 @@ static vlmoe_status take_captions(vlm_rows *rows, const vlm_value *value, vlm_ro
             s->is_held = true;
             break;
         }
+        if (!st && row->n_texts == VLM_SAMPLE_TEXTS_MAX)
+            st = vlm_records_fail(s->records, error, "more than %d captions of %.200s",
+                                  VLM_SAMPLE_TEXTS_MAX, path);
         if (!st) st = take_text(rows, value, row, error);
     }
     vlm_free(first);

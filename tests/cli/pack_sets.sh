@@ -205,6 +205,15 @@ member beit3/00000.tar 000000000.json '{"id":5,"pictures":[0],"labels":[1],"scor
 sed 's/\[1\]/[7]/' ids.jsonl >bad.jsonl
 expect 3 "$data" pack --format beit3 --in bad.jsonl --text-model text.model --labels answer2label.txt --out beit4
 complained "5: a label that is no class: 7"
+printf '%s\n' '{"image_path":"x.jpg","text_segment":[9],"labels":[1,1],"scores":[0.6,1],"qid":5}' >bad.jsonl
+expect 3 "$data" pack --format beit3 --in bad.jsonl --text-model text.model --labels answer2label.txt --out beit4
+complained "bad.jsonl byte 0: label 1 is there twice"
+printf '%s\n' '{"image_path":"x.jpg","text_segment":[9],"labels":{"a":1},"scores":[1],"qid":5}' >bad.jsonl
+expect 3 "$data" pack --format beit3 --in bad.jsonl --text-model text.model --labels answer2label.txt --out beit4
+complained 'bad.jsonl byte 0: "labels" and "scores" are not arrays of one length'
+for i in $(seq 33); do echo '{"image_path":"x.jpg","text_segment":[9],"image_id":0}'; done >bad.jsonl
+expect 3 "$data" pack --format beit3 --in bad.jsonl --text-model text.model --out beit4
+complained "more than 32 captions of x.jpg"
 sed 's/9,10/9,10000/' ids.jsonl >bad.jsonl
 expect 3 "$data" pack --format beit3 --in bad.jsonl --text-model text.model --labels answer2label.txt --out beit4
 complained "no id of the text model"
