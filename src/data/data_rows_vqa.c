@@ -46,6 +46,38 @@ static char *find_split(const vlm_rows_options *options, const vqa *v)
     return copy;
 }
 
+/* Bytes of the hole that begins here, 0 where none does: {split} (*digits -1), {id}, {id:12} (twelve
+ * digits, zeros in front). */
+static size_t read_hole(const char *at, int *digits)
+{
+    char *end = NULL;
+    *digits = -1;
+    if (!strncmp(at, "{split}", 7)) return 7;
+    *digits = 1;
+    if (!strncmp(at, "{id}", 4)) return 4;
+    if (strncmp(at, "{id:", 4) || at[4] < '0' || at[4] > '9') return 0;
+    const long n = strtol(at + 4, &end, 10);
+    if (*end != '}' || n < 1 || n >= 40) return 0;
+    *digits = (int)n;
+    return (size_t)(end + 1 - at);
+}
+
+static vlmoe_status check_pattern(const char *pattern, vlmoe_error *error)
+{
+    bool has_id = false;
+    for (const char *at = strchr(pattern, '{'); at; at = strchr(at + 1, '{')) {
+        int digits = 0;
+        if (!read_hole(at, &digits))
+            return vlm_fail(error, VLMOE_E_ARG,
+                            "picture names '%s': expected {split}, {id} or {id:12} at '%.20s'",
+                            pattern, at);
+        has_id = has_id || digits > 0;
+    }
+    return has_id
+               ? VLMOE_OK
+               : vlm_fail(error, VLMOE_E_ARG, "picture names '%s' have no {id} in them", pattern);
+}
+
 static vlmoe_status find_pictures(const vlm_rows_options *options, vqa *v, vlmoe_error *error)
 {
     v->split = find_split(options, v);
@@ -57,8 +89,7 @@ static vlmoe_status find_pictures(const vlm_rows_options *options, vqa *v, vlmoe
         return vlm_fail(error, VLMOE_E_FORMAT,
                         "%s: no \"data_subtype\" before its questions; say which split it is",
                         options->in);
-    if (!strstr(v->pattern, "{id"))
-        return vlm_fail(error, VLMOE_E_ARG, "picture names '%s' have no {id} in them", v->pattern);
+    VLM_TRY(check_pattern(v->pattern, error));
     if (options->images && !vlm_path_is_dir(v->folder)) {
         vlm_free(v->folder);
         v->folder = vlm_strdup(options->images);
@@ -85,23 +116,16 @@ static vlmoe_status vqa_open(vlm_rows *rows, vlmoe_error *error)
 
 /* ---- Pictures ---- */
 
-/* The pattern with {split}, {id} and {id:12} (twelve digits, zeros in front) filled in. */
+/* The pattern with its holes filled in. */
 static void put_name(const vqa *v, int64_t id, vlm_text *out)
 {
-    for (const char *at = v->pattern; *at; at++) {
-        char *end = NULL;
-        if (!strncmp(at, "{split}", 7)) {
-            vlm_text_append(out, v->split, strlen(v->split));
-            at += 6;
-        } else if (!strncmp(at, "{id}", 4)) {
-            vlm_text_put(out, "%lld", (long long)id);
-            at += 3;
-        } else if (!strncmp(at, "{id:", 4) && strtol(at + 4, &end, 10) < 40 && *end == '}') {
-            vlm_text_put(out, "%0*lld", (int)strtol(at + 4, NULL, 10), (long long)id);
-            at = end;
-        } else {
-            vlm_text_append(out, at, 1);
-        }
+    for (const char *at = v->pattern; *at;) {
+        int digits = 0;
+        const size_t hole = read_hole(at, &digits);
+        if (!hole) vlm_text_append(out, at, 1);
+        else if (digits < 0) vlm_text_append(out, v->split, strlen(v->split));
+        else vlm_text_put(out, "%0*lld", digits, (long long)id);
+        at += hole ? hole : 1;
     }
 }
 

@@ -140,6 +140,11 @@ TEST(pictures_are_named_as_asked)
     CHECK_HAS(rows_walk(&options, false), "71 <none/train/p007-7.gif>");
     options.picture = "x.png";
     CHECK_HAS(rows_walk(&options, false), "have no {id} in them");
+    options.picture = "{split}_{id:ab}.jpg";
+    CHECK_HAS(rows_walk(&options, false), "expected {split}, {id} or {id:12} at '{id:ab}.jpg'");
+    CHECK_INT(rows_error.status, VLMOE_E_ARG);
+    options.picture = "{id}_{id:40}";
+    CHECK_HAS(rows_walk(&options, false), "at '{id:40}'");
     options.picture = NULL;
     options.labels = NULL;
     CHECK_HAS(rows_walk(&options, false), "needs the classes");
