@@ -142,6 +142,15 @@ static vlmoe_status no_memory(vlmoe_error *error)
     return vlm_fail(error, VLMOE_E_NOMEM, "no memory for a row");
 }
 
+/* What stands where a whole number is wanted; NULL: nothing. */
+static const char *name_kind(const vlm_value *value)
+{
+    if (!value) return "missing";
+    if (vlm_json_kind_of(value) == VLM_JSON_NUMBER)
+        return "a number with a fraction or from 2^53 on";
+    return vlm_json_kind_name(vlm_json_kind_of(value));
+}
+
 vlmoe_status vlm_row_take_id(vlm_row *row, const vlm_records *records, const vlm_value *value,
                              const char *key, vlmoe_error *error)
 {
@@ -151,7 +160,7 @@ vlmoe_status vlm_row_take_id(vlm_row *row, const vlm_records *records, const vlm
     else if (id && vlm_json_int(id, &number)) vlm_row_set_id_int(row, number);
     else
         return vlm_records_fail(records, error, "\"%s\" is %s, expected a whole number or a string",
-                                key, id ? vlm_json_kind_name(vlm_json_kind_of(id)) : "missing");
+                                key, name_kind(id));
     return row->id.failed ? no_memory(error) : VLMOE_OK;
 }
 
@@ -202,20 +211,13 @@ vlmoe_status vlm_rows_expect_object(const vlm_records *records, const vlm_value 
                             vlm_json_kind_name(vlm_json_kind_of(value)));
 }
 
-static vlmoe_status wrong(const vlm_records *records, const char *key, const vlm_value *value,
-                          const char *wanted, vlmoe_error *error)
-{
-    return vlm_records_fail(records, error, "\"%s\" is %s, expected %s", key,
-                            value ? vlm_json_kind_name(vlm_json_kind_of(value)) : "missing",
-                            wanted);
-}
-
 vlmoe_status vlm_rows_get_int(const vlm_records *records, const vlm_value *object, const char *key,
                               int64_t *out, vlmoe_error *error)
 {
     const vlm_value *value = vlm_json_get(object, key);
     if (value && vlm_json_int(value, out)) return VLMOE_OK;
-    return wrong(records, key, value, "a whole number", error);
+    return vlm_records_fail(records, error, "\"%s\" is %s, expected a whole number", key,
+                            name_kind(value));
 }
 
 vlmoe_status vlm_rows_get_text(const vlm_records *records, const vlm_value *object, const char *key,
@@ -223,7 +225,9 @@ vlmoe_status vlm_rows_get_text(const vlm_records *records, const vlm_value *obje
 {
     const vlm_value *value = vlm_json_get(object, key);
     *out = value ? vlm_json_text(value) : NULL;
-    return *out ? VLMOE_OK : wrong(records, key, value, "a string", error);
+    if (*out) return VLMOE_OK;
+    return vlm_records_fail(records, error, "\"%s\" is %s, expected a string", key,
+                            value ? vlm_json_kind_name(vlm_json_kind_of(value)) : "missing");
 }
 
 /* ---- Walking ---- */

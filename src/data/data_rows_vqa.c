@@ -273,7 +273,12 @@ static vlmoe_status note_unasked(vlm_rows *rows, const vlm_records *records,
 {
     vlm_row id = {0};
     vlmoe_status st = vlm_row_take_id(&id, records, annotation, "question_id", error);
-    if (!st) st = vlm_ledger_note(rows->ledger, VLM_NOTE_NO_QUESTION, id.id.data, NULL, error);
+    if (!st) {
+        const bool was_asked = vlm_idmap_find(&rows->ids, id.id.data, id.id.bytes);
+        st = vlm_ledger_note(rows->ledger,
+                             was_asked ? VLM_NOTE_ANNOTATION_AGAIN : VLM_NOTE_NO_QUESTION,
+                             id.id.data, NULL, error);
+    }
     vlm_row_free(&id);
     return st;
 }

@@ -91,6 +91,8 @@ TEST(annotations_without_question_are_named)
 
 TEST(ids_are_had_once)
 {
+    CHECK_HAS(walk(QUESTIONS(Q1), ANNOTATIONS(A1 "," A1), false),
+              "71: a second annotation of a question");
     CHECK_HAS(walk(QUESTIONS(Q1 "," Q1), ANNOTATIONS(A1 "," A1), false),
               "71: an id that was there before");
     CHECK_TEXT(walk(QUESTIONS(Q1 "," Q1), ANNOTATIONS(A1 "," A1), true), ROW1);
@@ -119,7 +121,11 @@ TEST(crooked_rows_are_refused_by_byte)
               "q.json byte 39: \"image_id\" is missing, expected a whole number");
     CHECK_HAS(walk(QUESTIONS("7"), NULL, false),
               "q.json byte 39: expected an object, found a number");
-    CHECK_HAS(walk(QUESTIONS("{\"question_id\":1.5}"), NULL, false), "\"question_id\" is a number");
+    CHECK_HAS(
+        walk(QUESTIONS("{\"question_id\":1.5}"), NULL, false),
+        "\"question_id\" is a number with a fraction or from 2^53 on, expected a whole number");
+    CHECK_HAS(walk(QUESTIONS("{\"question_id\":9007199254740993}"), NULL, false),
+              "\"question_id\" is a number with a fraction or from 2^53 on");
     CHECK_HAS(walk(QUESTIONS(Q1), ANNOTATIONS("{\"question_id\":71,\"answers\":[]}"), false),
               "a.json byte 26: \"answers\" is no array of 1 to 32");
     CHECK_HAS(walk(QUESTIONS(Q1), ANNOTATIONS("{\"question_id\":71,\"answers\":[{}]}"), false),
