@@ -35,7 +35,11 @@ static vlmoe_status begin(packer *p, vlmoe_error *error)
     if (!p->pictures_dir || !p->labels_path)
         return vlm_fail(error, VLMOE_E_NOMEM, "no memory for a path");
     if (vlm_path_exists(p->pictures_dir) || vlm_path_exists(p->labels_path))
-        return vlm_fail(error, VLMOE_E_ARG, "%s holds pictures or labels.txt already", out);
+        return vlm_fail(
+            error, VLMOE_E_ARG,
+            "%s holds pictures or labels.txt already: a set, or what a pack that was killed "
+            "left; remove it or name another folder",
+            out);
     p->made_dir = !vlm_path_exists(out);
     return vlm_shard_writer_open(out, &p->options->shards, &p->samples, error);
 }

@@ -34,7 +34,8 @@ typedef struct vlm_shards vlm_shards;
 
 /* Open shards in the order given; a folder stands for its *.tar files in name order. A tar with an
  * index beside it (NAME.tar.idx) is not read now; one without is scanned whole. After this,
- * everything may be called from several threads. Errors: ARG (no tar at all), IO, NOMEM, FORMAT (a
+ * everything may be called from several threads. Errors: ARG (no tar at all), FORMAT (a folder with
+ * a *.tar.part: its set was not finished), IO, NOMEM, FORMAT (a
  * damaged tar or index, an index that does not fit its tar), VERSION. */
 vlmoe_status vlm_shards_open(const char *const *paths, int64_t n_paths, vlm_shards **out,
                              vlmoe_error *error);
@@ -79,7 +80,8 @@ typedef struct vlm_shard_options {
 typedef struct vlm_shard_writer vlm_shard_writer;
 
 /* Shards DIR/00000.tar, 00001.tar ... with indices. Until close they have the suffix ".part", so a
- * folder never shows a part of a set. The same samples give the same bytes. dir is made. Errors:
+ * folder never shows a part of a set: one that has such a file is not opened. What a writer that was
+ * killed left in dir is deleted. The same samples give the same bytes. dir is made. Errors:
  * ARG (options, dir holds tars already), IO, NOMEM. */
 vlmoe_status vlm_shard_writer_open(const char *dir, const vlm_shard_options *options,
                                    vlm_shard_writer **out, vlmoe_error *error);

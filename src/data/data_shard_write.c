@@ -22,6 +22,25 @@ struct vlm_shard_writer {
     char last_key[KEY_MAX + 1];
 };
 
+/* 00012.tar.part, 00012.tar.idx and this one's .tmp-...: ours, and without 00012.tar of a writer that
+ * was killed. */
+static bool is_left_over(const char *name)
+{
+    static const char tmp[] = ".tar.idx.tmp-"; /* vlm_file_replace's */
+    return strspn(name, "0123456789") == 5 &&
+           (!strcmp(name + 5, ".tar.part") || !strcmp(name + 5, ".tar.idx") ||
+            !strncmp(name + 5, tmp, sizeof tmp - 1));
+}
+
+static vlmoe_status take_away(const char *dir, const char *name, vlmoe_error *error)
+{
+    char *path = vlm_path_join(dir, name);
+    if (!path) return vlm_fail(error, VLMOE_E_NOMEM, "no memory for a path");
+    vlmoe_status st = remove(path) ? vlm_fail_errno(error, "remove", path) : VLMOE_OK;
+    vlm_free(path);
+    return st;
+}
+
 static vlmoe_status check_dir(const char *dir, vlmoe_error *error)
 {
     char **names = NULL;
@@ -35,6 +54,8 @@ static vlmoe_status check_dir(const char *dir, vlmoe_error *error)
             st = vlm_fail(error, VLMOE_E_ARG, "%s holds %s already; a set needs a folder without",
                           dir, names[i]);
     }
+    for (size_t i = 0; i < n && !st; i++)
+        if (is_left_over(names[i])) st = take_away(dir, names[i], error);
     vlm_names_free(names, n);
     return st;
 }

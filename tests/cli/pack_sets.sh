@@ -90,6 +90,16 @@ for kilobytes in 1 2 5; do # the last has room for the pictures, not for the sam
     [ ! -e full ] || fail "at $kilobytes kB something was left: $(ls -R full)"
 done
 
+# ---- killed: what was left is no set, and the next pack clears it
+mkdir killed
+touch killed/00000.tar.part killed/00001.tar.idx killed/00001.tar.part killed/00001.tar.idx.tmp-7-0
+expect 3 "$data" verify killed
+complained "killed holds 00000.tar.part: what wrote it did not come to its end"
+expect 0 "$data" pack --format vqav2 --in q.json --annotations a.json --labels answers.txt --images img --out killed
+[ "$(ls killed | tr '\n' ' ')" = "00000.tar 00000.tar.idx labels.txt pictures " ] || fail "killed holds $(ls killed)"
+mv killed/pictures/00000.tar killed/pictures/00000.tar.part
+expect 3 "$data" verify killed/pictures
+
 # ---- what is missing is named; nothing is left, or the rest is packed
 rm img/val2014/COCO_val2014_000000000007.jpg
 head -c 20 img/val2014/COCO_val2014_000000000008.jpg >img/val2014/COCO_val2014_000000000009.jpg

@@ -425,3 +425,30 @@ TEST(shard_folder_without_tars_and_missing_files_are_told)
     CHECK_HAS(error.text, "nowhere.tar");
     CHECK_STATUS(vlm_shards_open(NULL, 0, &shards, NULL), VLMOE_E_ARG);
 }
+
+TEST(shard_folder_of_a_killed_writer_is_no_set)
+{
+    vlm_shards *shards = NULL;
+    vlm_shard_writer *writer = NULL;
+    vlmoe_error error = {0};
+    char whole[512];
+    write_set(path_of("killed"));
+    snprintf(whole, sizeof whole, "%s", path_of("killed/00003.tar"));
+    CHECK(!rename(whole, path_of("killed/00003.tar.part")));
+    CHECK_STATUS(open_one(path_of("killed"), &shards, &error), VLMOE_E_FORMAT);
+    CHECK_HAS(error.text, "killed holds 00003.tar.part: what wrote it did not come to its end");
+    CHECK_STATUS(vlm_shard_writer_open(path_of("killed"), NULL, &writer, &error), VLMOE_E_ARG);
+    CHECK(vlm_path_exists(path_of("killed/00003.tar.part"))); /* a folder with tars is left alone */
+    for (int i = 0; i < 5; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "killed/0000%d.tar", i);
+        CHECK((i == 3) == !!remove(path_of(name)));
+    }
+    save(path_of("killed/mine.tar.idx"), "", 0);
+    write_set(path_of("killed"));
+    CHECK(!vlm_path_exists(path_of("killed/00003.tar.part")));
+    CHECK(vlm_path_exists(path_of("killed/mine.tar.idx")));
+    CHECK_STATUS_E(open_one(path_of("killed"), &shards, &error), VLMOE_OK, &error);
+    check_set(shards, 2);
+    vlm_shards_close(shards);
+}
