@@ -57,7 +57,7 @@ static vlmoe_status pack(const vlm_cli_pack *options, vlm_ledger *ledger, vlmoe_
     VLM_TRY(check_format(from.format, error));
     char *folder = vlm_path_dir(from.in);
     if (!folder) return vlm_fail(error, VLMOE_E_NOMEM, "no memory for a path");
-    if (!from.images) from.images = folder;
+    if (!from.images && vlm_rows_read_images(from.format)) from.images = folder;
     vlmoe_status st = vlm_rows_open(&from, ledger, &rows, error);
     if (!st) st = vlm_pack(rows, ledger, &to, &result, error);
     if (!st) print_ledger(options, ledger, &result, vlm_rows_classes(rows));

@@ -17,6 +17,13 @@ const char *vlm_rows_format(int i, const char **about)
     return kinds[i]->name;
 }
 
+bool vlm_rows_read_images(const char *format)
+{
+    for (int i = 0; i < VLM_COUNT(kinds); i++)
+        if (!strcmp(kinds[i]->name, format)) return kinds[i]->uses & VLM_ROWS_IMAGES;
+    return false;
+}
+
 /* ---- Classes ---- */
 
 static vlmoe_status number_classes(vlm_rows *rows, vlmoe_error *error)
@@ -292,6 +299,7 @@ static vlmoe_status check_use(const vlm_rows_options *options, const vlm_rows_ki
         {options->split, "a split", VLM_ROWS_SPLIT},
         {options->picture, "names of pictures", VLM_ROWS_PICTURE},
         {options->text_model, "a text model", VLM_ROWS_TEXT_MODEL},
+        {options->images, "a folder of pictures", VLM_ROWS_IMAGES},
     };
     for (int i = 0; i < VLM_COUNT(uses); i++)
         if (uses[i].given && !(kind->uses & uses[i].use))

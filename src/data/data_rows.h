@@ -43,6 +43,9 @@ typedef struct vlm_rows vlm_rows;
 /* Formats by number, NULL behind the last: name and one line about it. */
 const char *vlm_rows_format(int i, const char **about);
 
+/* Do its rows name pictures by paths in a folder (options.images)? */
+bool vlm_rows_read_images(const char *format);
+
 /* The ledger is the caller's and lives as long. Errors: ARG (an option is missing or of no use),
  * IO, FORMAT, NOMEM. */
 vlmoe_status vlm_rows_open(const vlm_rows_options *options, vlm_ledger *ledger, vlm_rows **out,

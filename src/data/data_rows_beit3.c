@@ -286,7 +286,7 @@ static vlmoe_status beit3_next(vlm_rows *rows, vlm_row *row, bool *found, vlmoe_
 
 const vlm_rows_kind vlm_rows_beit3 = {"beit3",
                                       "BEiT-3's index files, lines of JSON with token ids",
-                                      VLM_ROWS_LABELS | VLM_ROWS_TEXT_MODEL,
+                                      VLM_ROWS_LABELS | VLM_ROWS_TEXT_MODEL | VLM_ROWS_IMAGES,
                                       beit3_open,
                                       beit3_next,
                                       beit3_close};

@@ -142,6 +142,9 @@ static vlmoe_status karpathy_next(vlm_rows *rows, vlm_row *row, bool *found, vlm
     return VLMOE_OK;
 }
 
-const vlm_rows_kind vlm_rows_karpathy = {"karpathy",     "Karpathy's COCO and Flickr30k: captions",
-                                         VLM_ROWS_SPLIT, karpathy_open,
-                                         karpathy_next,  karpathy_close};
+const vlm_rows_kind vlm_rows_karpathy = {"karpathy",
+                                         "Karpathy's COCO and Flickr30k: captions",
+                                         VLM_ROWS_SPLIT | VLM_ROWS_IMAGES,
+                                         karpathy_open,
+                                         karpathy_next,
+                                         karpathy_close};

@@ -6,13 +6,14 @@
 #include "data_records.h"
 #include "data_rows.h"
 
-/* What a format reads besides its input and its pictures. */
+/* What a format reads besides its input. */
 enum {
     VLM_ROWS_ANNOTATIONS = 1,
     VLM_ROWS_LABELS = 2,
     VLM_ROWS_SPLIT = 4,
     VLM_ROWS_PICTURE = 8,
-    VLM_ROWS_TEXT_MODEL = 16
+    VLM_ROWS_TEXT_MODEL = 16,
+    VLM_ROWS_IMAGES = 32
 };
 
 typedef struct vlm_rows_kind {

@@ -98,5 +98,6 @@ static vlmoe_status nlvr2_next(vlm_rows *rows, vlm_row *row, bool *found, vlmoe_
     return take_label(rows, s, value, row, error);
 }
 
-const vlm_rows_kind vlm_rows_nlvr2 = {
-    "nlvr2", "NLVR2: statements over two pictures", 0, nlvr2_open, nlvr2_next, nlvr2_close};
+const vlm_rows_kind vlm_rows_nlvr2 = {"nlvr2",         "NLVR2: statements over two pictures",
+                                      VLM_ROWS_IMAGES, nlvr2_open,
+                                      nlvr2_next,      nlvr2_close};

@@ -327,7 +327,7 @@ static vlmoe_status vqa_next(vlm_rows *rows, vlm_row *row, bool *found, vlmoe_er
 const vlm_rows_kind vlm_rows_vqav2 = {"vqav2",
                                       "VQAv2: questions and annotations",
                                       VLM_ROWS_ANNOTATIONS | VLM_ROWS_LABELS | VLM_ROWS_SPLIT |
-                                          VLM_ROWS_PICTURE,
+                                          VLM_ROWS_PICTURE | VLM_ROWS_IMAGES,
                                       vqa_open,
                                       vqa_next,
                                       vqa_close};

@@ -4,7 +4,7 @@
 static const char *walk(const char *format, const char *text, bool goes_on)
 {
     vlm_rows_options options = {.format = format, .in = rows_save("set.json", text)};
-    options.images = "img";
+    if (vlm_rows_read_images(format)) options.images = "img";
     if (!strcmp(format, "karpathy")) options.split = "train";
     return rows_walk(&options, goes_on);
 }
@@ -252,6 +252,8 @@ TEST(formats_are_known_by_name)
     CHECK_HAS(rows_walk(&options, false), "no use for names of pictures");
     options = (vlm_rows_options){.format = "vqav2", .in = "x", .text_model = "m"};
     CHECK_HAS(rows_walk(&options, false), "no use for a text model");
+    options = (vlm_rows_options){.format = "imagenet", .in = "x", .images = "root"};
+    CHECK_HAS(rows_walk(&options, false), "no use for a folder of pictures (root)");
     options = (vlm_rows_options){.format = "nlvr2"};
     CHECK_HAS(rows_walk(&options, false), "needs a file or folder to read");
     options.in = rows_path("nowhere.json");
