@@ -23,12 +23,15 @@ static const char help[] =
     "             {\"image\": NAME, \"labels\": [...]}\n"
     "  retrieval  .npy of scores [pictures, texts]       a line a text: ROW TAB TEXT; without it\n"
     "                                                    each picture has equally many texts\n"
+    "             lines of JSON: lists of the best, as   a line a caption: NAME TAB TEXT; without\n"
+    "             vlmoe-eval --results writes them       it what the lists say of captions\n"
     "\n"
     "  --results FILE      once more for each seed: mean and standard deviation are shown\n"
     "  --annotations FILE  again for more files, scored together (nli: each also apart)\n"
     "  --partial           without it, a prediction missing or too many is an error; with it the\n"
     "                      missing count as wrong, and those too many are left out\n"
-    "  --fold N            retrieval: also the mean over folds of N pictures (COCO: 1000)\n"
+    "  --fold N            a matrix of retrieval: also the mean over folds of N pictures (COCO: "
+    "1000)\n"
     "  --json FILE         every figure as one JSON object\n"
     "\n"
     "Figures are percentages, but for ranks. Exit codes: 0 done, 2 arguments, 3 bad input file,\n"
@@ -239,6 +242,8 @@ int vlm_cli_eval_score(int argc, char **argv)
             return vlm_cli_usage(argv[0], "--annotations is needed");
         if (!tasks[i].needs_annotations && o.n_annotations > 1)
             return vlm_cli_usage(argv[0], "one file of --annotations, please");
+        if (tasks[i].needs_annotations && o.fold)
+            return vlm_cli_usage(argv[0], "--fold is for task retrieval, not %s", o.task);
         return run(argv[0], &o, tasks[i].run);
     }
     return vlm_cli_usage(argv[0], "no task '%s'; there are vqa, nlvr2, nli, classify and retrieval",

@@ -70,6 +70,10 @@ vlmoe_status vlm_scored_close(const vlm_scored *scored, const vlm_score_options 
 
 /* Cut in place at separator; quotes of RFC 4180 are read where it is a comma. Returns the fields, at most max (the rest stays in the last). */
 int vlm_score_fields(char *line, char separator, char **field, int max);
+/* Without white space and control characters at its ends, in place: captions that are equal then are one (vlm_caption_number). */
+char *vlm_score_trim(char *text);
+/* The first character of a file that is no white space; '\0': an empty file. */
+vlmoe_status vlm_score_first_sign(const char *path, char *out, vlmoe_error *error);
 /* "dir/a.b.JPEG" -> "a.b", in place. */
 char *vlm_score_stem(char *name);
 /* Text of a string, or of a whole number put into scratch [32]; NULL: neither. */
@@ -81,6 +85,8 @@ vlmoe_status vlm_score_vqa(const vlm_score_options *options, const char *results
 vlmoe_status vlm_score_nlvr2(const vlm_score_options *options, const char *results, vlm_score_sheet *out, vlmoe_error *error);
 vlmoe_status vlm_score_nli(const vlm_score_options *options, const char *results, vlm_score_sheet *out, vlmoe_error *error);
 vlmoe_status vlm_score_classify(const vlm_score_options *options, const char *results, vlm_score_sheet *out, vlmoe_error *error);
+/* Lists of the best candidates; its part of vlm_score_retrieval. */
+vlmoe_status vlm_score_lists(const vlm_score_options *options, const char *results, vlm_score_sheet *out, vlmoe_error *error);
 vlmoe_status vlm_score_retrieval(const vlm_score_options *options, const char *results, vlm_score_sheet *out, vlmoe_error *error);
 
 #endif

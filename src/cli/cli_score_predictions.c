@@ -63,6 +63,15 @@ char *vlm_score_stem(char *name)
     return name;
 }
 
+char *vlm_score_trim(char *text)
+{
+    while (*text && (unsigned char)*text <= ' ') text++;
+    size_t n = strlen(text);
+    while (n && (unsigned char)text[n - 1] <= ' ') n--;
+    text[n] = '\0';
+    return text;
+}
+
 const char *vlm_score_id(const vlm_value *value, char *scratch)
 {
     int64_t number;
@@ -193,8 +202,7 @@ static vlmoe_status read_lines(vlm_scored *a, vlm_scored_form form, vlmoe_error 
     return st;
 }
 
-/* The first character that is no white space; '\0': an empty file. */
-static vlmoe_status first_sign(const char *path, char *out, vlmoe_error *error)
+vlmoe_status vlm_score_first_sign(const char *path, char *out, vlmoe_error *error)
 {
     vlm_stream stream = {0};
     *out = '\0';
@@ -212,7 +220,7 @@ vlmoe_status vlm_scored_read(const char *path, vlm_scored_form form, vlm_scored 
 {
     char sign;
     *out = (vlm_scored){.path = path};
-    vlmoe_status st = first_sign(path, &sign, error);
+    vlmoe_status st = vlm_score_first_sign(path, &sign, error);
     if (!st && form == VLM_SCORED_VQA) st = read_records(out, sign != '{', form, error);
     else if (!st && form == VLM_SCORED_CLASSIFY && sign == '{')
         st = read_records(out, false, form, error);

@@ -1,4 +1,4 @@
-/* Retrieval: a matrix of scores in a .npy file, [pictures, texts], and whose each text is. */
+/* Retrieval: a matrix of scores in a .npy file, [pictures, texts], and whose each text is. Lists of the best are cli_score_lists.c's. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,15 +87,6 @@ static vlmoe_status share_evenly(const matrix *m, const char *path, int64_t *ima
     return VLMOE_OK;
 }
 
-static char *trim(char *text)
-{
-    text += strspn(text, " \t\r\n");
-    size_t n = strlen(text);
-    while (n && strchr(" \t\r\n", text[n - 1])) n--;
-    text[n] = '\0';
-    return text;
-}
-
 /* A line for each column: the picture's row, a tab, the text. Equal texts get equal concepts. */
 static vlmoe_status read_texts(const matrix *m, const char *path, int64_t *image_of,
                                int64_t *concept, vlmoe_error *error)
@@ -118,7 +109,7 @@ static vlmoe_status read_texts(const matrix *m, const char *path, int64_t *image
         image_of[t] = strtoll(field[0], &end, 10);
         if (end == field[0] || *end)
             image_of[t] = -1; /* refused with its line by vlm_recall_create */
-        char *text = trim(field[1]);
+        char *text = vlm_score_trim(field[1]);
         int64_t *place = NULL;
         bool is_new;
         st = vlm_idmap_add(&texts, text, strlen(text), t, &place, &is_new, error);
@@ -190,7 +181,7 @@ static vlmoe_status measure(const char *path, const matrix *m, vlm_recall *recal
     return fold ? put_result("folds, ", &folds, m, out, error) : VLMOE_OK;
 }
 
-vlmoe_status vlm_score_retrieval(const vlm_score_options *options, const char *results,
+static vlmoe_status score_matrix(const vlm_score_options *options, const char *results,
                                  vlm_score_sheet *out, vlmoe_error *error)
 {
     matrix m = {0};
@@ -219,4 +210,17 @@ vlmoe_status vlm_score_retrieval(const vlm_score_options *options, const char *r
     vlm_free(concept);
     vlm_map_close(&m.map);
     return st;
+}
+
+vlmoe_status vlm_score_retrieval(const vlm_score_options *options, const char *results,
+                                 vlm_score_sheet *out, vlmoe_error *error)
+{
+    char sign;
+    VLM_TRY(vlm_score_first_sign(results, &sign, error));
+    if (sign == '{') return vlm_score_lists(options, results, out, error);
+    if (options->partial)
+        return vlm_fail(error, VLMOE_E_ARG,
+                        "--partial is for lists of predictions, and %s is a matrix of all scores",
+                        results);
+    return score_matrix(options, results, out, error);
 }

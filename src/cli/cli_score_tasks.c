@@ -119,6 +119,11 @@ typedef struct nlvr2_state {
     vlm_nlvr2 *tally;
 } nlvr2_state;
 
+static bool is_truth(const char *text)
+{
+    return text && (!strcasecmp(text, "True") || !strcasecmp(text, "False"));
+}
+
 static vlmoe_status visit_sentence(void *user, const char *path, const vlm_records *records,
                                    const vlm_value *value, vlmoe_error *error)
 {
@@ -126,12 +131,16 @@ static vlmoe_status visit_sentence(void *user, const char *path, const vlm_recor
     int64_t at;
     const char *id = vlm_json_text(vlm_json_get(value, "identifier"));
     const char *label = vlm_json_text(vlm_json_get(value, "label"));
-    bool is_known = label && (!strcasecmp(label, "True") || !strcasecmp(label, "False"));
-    if (!id || !is_known)
+    if (!id || !is_truth(label))
         return vlm_records_fail(records, error,
                                 "an example needs identifier and the label \"True\" or \"False\"");
     VLM_TRY(vlm_scored_take(&state->answers, id, path, &at, error));
-    bool is_right = at >= 0 && !strcasecmp(vlm_scored_text(&state->answers, at, 0), label);
+    const char *answer = at < 0 ? NULL : vlm_scored_text(&state->answers, at, 0);
+    if (answer && !is_truth(answer))
+        return vlm_fail(error, VLMOE_E_FORMAT,
+                        "%s: \"%s\" is answered by \"%s\", not True or False", state->answers.path,
+                        id, answer);
+    bool is_right = answer && !strcasecmp(answer, label);
     return vlm_nlvr2_add(state->tally, id, is_right, error);
 }
 

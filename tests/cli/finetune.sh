@@ -88,10 +88,12 @@ expect 2 "$BIN/vlmoe-eval" --checkpoint run --results no.results --words 0
 complained "this is task pretrain"
 ranked() { # FILE ARGUMENT...: lists of candidates, and the printed recalls again from them
     expect 0 "$BIN/vlmoe-eval" --checkpoint retrieval --results "$1.results" --json "$1.json" "${@:2}"
+    expect 0 "$BIN/vlmoe-eval" score --task retrieval --results "$1.results" --json "$1.score"
     python3 - "$1" <<'PYTHON' || fail "lists of retrieval ($1)"
 import json, sys
 rows = [json.loads(line) for line in open(sys.argv[1] + ".results")]
 figures = json.load(open(sys.argv[1] + ".json"))["held_out"]
+judged = json.load(open(sys.argv[1] + ".score"))["files"][0]["figures"]
 images, captions = [r for r in rows if "image" in r], [r for r in rows if "caption" in r]
 assert len(images) == 8 and len(captions) == 16 and rows == images + captions
 text = {r["caption"]: r["text"].strip() for r in captions}
@@ -112,6 +114,8 @@ for rows, name in (images, "text"), (captions, "image"):
     for k in 1, 5, 10:
         share = sum(any(r["right"][:k]) for r in rows) / len(rows)
         assert abs(share - figures[f"{name} R@{k}"]) < 1e-12, (name, k, share, figures)
+        other = judged[f"{'texts for pictures' if name == 'text' else 'pictures for texts'} R@{k}"]["value"]
+        assert other == 100 * figures[f"{name} R@{k}"], (name, k, other, figures)
 together = 3 if "dual recall" in figures else None
 assert all(r.get("together") == together for r in images + captions)
 PYTHON

@@ -90,6 +90,11 @@ complained "bare.csv line 1: expected ID,ANSWER"
 echo '{"identifier": "dev-1-0-0", "label": "maybe"}' >odd.jsonl
 score 3 nlvr2 --results two.csv --annotations odd.jsonl
 complained 'the label "True" or "False"'
+sed s/dev-1-0-0,True/dev-1-0-0,yes/ two.csv >yes.csv
+score 3 nlvr2 --results yes.csv --annotations dev.jsonl
+complained '"dev-1-0-0" is answered by "yes", not True or False'
+score 2 nlvr2 --results two.csv --annotations dev.jsonl --fold 2
+complained "--fold is for task retrieval"
 
 # ---- NLI: MultiNLI's lines of JSON and GLUE's tsv
 cat >dev_matched.jsonl <<'END'
@@ -182,6 +187,69 @@ score 3 retrieval --results scores.npy --annotations few.tsv
 complained "3 lines for 4 texts"
 score 2 retrieval --results scores.npy --fold 3
 complained "folds of 3"
+
+score 2 retrieval --results scores.npy --partial
+complained "is a matrix of all scores"
+
+# ---- retrieval by lists of the best: three pictures, five captions, two of which have the same words
+cat >lists.jsonl <<'END'
+{"image": 7, "captions": ["7#1", "7#0", "x#0", "x#1", "b.jpg#0"]}
+{"image": "x", "captions": ["b.jpg#0", "7#1", "7#0", "x#1", "x#0"], "scores": [5, 4, 3, 2, 1], "together": 2}
+{"image": "b.jpg", "captions": ["x#0", "7#1", "7#0", "x#1", "b.jpg#0"]}
+{"caption": "7#0", "of": 7, "text": "a ball", "images": ["x", 7, "b.jpg"]}
+{"caption": "7#1", "of": 7, "text": "red", "images": ["x", "b.jpg", 7]}
+{"caption": "x#0", "of": "x", "text": " a ball ", "images": [7, "x", "b.jpg"]}
+{"caption": "x#1", "of": "x", "text": "blue", "images": ["b.jpg", "7", "x"]}
+{"caption": "b.jpg#0", "of": "b.jpg", "text": "a sea", "images": ["b.jpg", "x", 7]}
+END
+printf '%s\n' '7	a ball' 'x	a ball' '7	red' 'x	blue' 'b.jpg	a sea' >names.tsv
+lists() { score "$1" retrieval --results "$2" "${@:3}" --json a.json; }
+for more in "" "--annotations names.tsv"; do
+    lists 0 lists.jsonl $more
+    figure a.json "texts for pictures R@1" 33.333333333333336  # 7; x at the third place by the words of 7#0
+    figure a.json "texts for pictures R@5" 100
+    figure a.json "pictures for texts R@1" 60 # 7#0 and x#0 by each other's picture, b.jpg#0
+    figure a.json "pictures for texts R@5" 100
+    figure a.json "mean of six" 82.22222222222223
+done
+lists 2 lists.jsonl --fold 1
+complained "need the matrix of scores"
+sed 's/, "b.jpg#0"\]/]/' lists.jsonl >short.jsonl
+lists 3 short.jsonl
+complained "a list of 4 candidates, and R@10 needs the best 5"
+sed 's/"x#1", "b.jpg#0"\]/"x#1", "b.jpg#1"]/' lists.jsonl >alien.jsonl
+lists 3 alien.jsonl
+complained '"b.jpg#1" is no caption of alien.jsonl'
+sed 's/\["x", 7, /["x", "x", /' lists.jsonl >double.jsonl
+lists 3 double.jsonl
+complained '"x" stands twice in the list'
+(cat lists.jsonl && sed -n 1p lists.jsonl) >twice.jsonl
+lists 3 twice.jsonl
+complained 'two lists for "7"'
+(cat lists.jsonl && sed -n 4p lists.jsonl) >twice.jsonl
+lists 3 twice.jsonl
+complained 'two captions are called "7#0"'
+sed 2d lists.jsonl >less.jsonl
+lists 3 less.jsonl
+complained "1 pictures and 0 captions of less.jsonl have no list"
+lists 0 less.jsonl --partial
+said "1 pictures and 0 captions without a list counted as not found"
+figure a.json "texts for pictures R@5" 66.66666666666667
+(cat lists.jsonl && echo '{"image": 8, "captions": []}') >more.jsonl
+lists 3 more.jsonl
+complained '1 lists for what more.jsonl lacks, the first is "8"'
+sed 's/"of": 7, "text": "red"/"of": "x", "text": "red"/' lists.jsonl >other.jsonl
+lists 3 other.jsonl --annotations names.tsv
+complained 'the caption is of "x" here, but not in names.tsv'
+sed 's/, "text": "red"//' lists.jsonl >bare.jsonl
+lists 3 bare.jsonl
+complained "a caption needs"
+lists 0 bare.jsonl --annotations names.tsv
+echo '{"image": 7}' >none.jsonl
+lists 3 none.jsonl
+complained "no captions in it"
+lists 3 lists.jsonl --annotations dev.jsonl
+complained "dev.jsonl line 1: expected a picture's name, a tab, a caption"
 
 # ---- against plain code
 python3 "$SOURCE/scripts/golden/check_scores.py" --eval "$eval" --folder . --n 400 --seed 5 >.out 2>.err || fail "check_scores.py"
