@@ -26,8 +26,8 @@ typedef struct lists {
     int64_t n_images, n_captions;
     int64_t n_unknown; /* lists of what there is no answer for */
     char unknown[96];
-    int64_t *listed;    /* [larger n] of a candidate: the last list that it was seen in */
-    int64_t n_lists;    /* read so far */
+    int64_t *listed; /* [larger n] of a candidate: the last list that it was seen in */
+    int64_t n_lists; /* read so far */
     int64_t hits[2][VLM_RECALL_AT]; /* of pictures, of captions */
 } lists;
 
@@ -83,9 +83,8 @@ static vlmoe_status add_caption(lists *l, const char *id, int64_t of, char *text
     text = vlm_score_trim(text);
     VLM_TRY(vlm_idmap_add(&l->texts, text, strlen(text), at, &place, &is_new, error));
     caption *first = &l->captions[*place];
-    l->captions[at] = (caption){.image = of,
-                                .concept = *place,
-                                .next_equal = is_new ? -1 : first->next_equal};
+    l->captions[at] =
+        (caption){.image = of, .concept = *place, .next_equal = is_new ? -1 : first->next_equal};
     if (!is_new) first->next_equal = at;
     l->images[of].n++;
     l->n_captions++;
@@ -199,8 +198,7 @@ static vlmoe_status read_list(lists *l, const vlm_records *records, const vlm_va
         return vlm_records_fail(records, error,
                                 "a list of %lld candidates, and R@10 needs the best %lld",
                                 (long long)place, (long long)least);
-    for (int k = 0; k < VLM_RECALL_AT; k++)
-        l->hits[way][k] += rank > 0 && rank <= vlm_recall_at[k];
+    for (int k = 0; k < VLM_RECALL_AT; k++) l->hits[way][k] += rank > 0 && rank <= vlm_recall_at[k];
     return VLMOE_OK;
 }
 
@@ -298,8 +296,7 @@ vlmoe_status vlm_score_lists(const vlm_score_options *options, const char *resul
     if (!st && !l.n_captions)
         st = vlm_fail(error, VLMOE_E_FORMAT, "%s: no captions in it", l.whose);
     if (!st) {
-        l.listed =
-            vlm_alloc_array((size_t)VLM_MAX(l.n_images, l.n_captions), sizeof *l.listed);
+        l.listed = vlm_alloc_array((size_t)VLM_MAX(l.n_images, l.n_captions), sizeof *l.listed);
         st = l.listed ? walk(&l, read_line, error)
                       : vlm_fail(error, VLMOE_E_NOMEM, "no memory for %s", results);
     }

@@ -1,6 +1,8 @@
 /* What no single key can say. */
+#include <stdlib.h>
 #include <string.h>
-#include "config.h"
+#include "base_json.h"
+#include "config_table.h"
 
 static vlmoe_status check_layer_list(const vlm_ints *list, int64_t layers, const char *name,
                                      vlmoe_error *error)
@@ -106,13 +108,51 @@ static bool is_task(const vlmoe_config *c, const char *names)
     return at && (at == names || at[-1] == '|') && (at[n] == 0 || at[n] == '|');
 }
 
+#define LABELLED "vqa|nlvr2|classify|nli"
+#define TUNED    LABELLED "|retrieval"
+
 /* A key that only some tasks read must not be set in a run of another: it would be passed over. */
-static vlmoe_status check_for(const vlmoe_config *c, double value, const char *key,
-                              const char *tasks, vlmoe_error *error)
+static const struct {
+    const char *section, *key, *tasks;
+} read_by[] = {{"objective", "contrastive_weight", "pretrain"},
+               {"task", "init", TUNED},
+               {"task", "freeze_moe", TUNED},
+               {"task", "layer_decay", TUNED},
+               {"task", "head_lr", TUNED},
+               {"task", "head_dropout", LABELLED},
+               {"task", "label_smoothing", "classify|nlvr2|nli"},
+               {"task", "mixup", "classify"},
+               {"task", "cutmix", "classify"},
+               {"task", "contrastive_weight", "retrieval"},
+               {"task", "matching_weight", "retrieval"},
+               {"task", "embed_width", "retrieval|pretrain"},
+               {"task", "temperature", "retrieval|pretrain"},
+               {"task", "negatives", "retrieval|pretrain"},
+               {"task", "patience", TUNED},
+               {"task", "unlabelled", LABELLED}};
+
+/* Does the value, as JSON text, mean the key's default? */
+static bool is_standard(const vlm_key *key, const char *value)
 {
-    if (value == 0.0 || is_task(c, tasks)) return VLMOE_OK;
-    return vlm_fail(error, VLMOE_E_ARG, "%s = %g is for run.task %s, and run.task is %s", key,
-                    value, tasks, c->run.task);
+    if (key->type != VLM_KEY_INT && key->type != VLM_KEY_REAL) return !strcmp(value, key->standard);
+    return strtod(value, NULL) == strtod(key->standard, NULL);
+}
+
+static vlmoe_status check_read_by(const vlmoe_config *c, vlmoe_error *error)
+{
+    vlmoe_status st = VLMOE_OK;
+    for (int i = 0; i < VLM_COUNT(read_by) && !st; i++) {
+        const vlm_key *key = vlm_key_find(read_by[i].section, read_by[i].key);
+        vlm_text value = {0};
+        if (is_task(c, read_by[i].tasks)) continue;
+        vlm_key_write(key, c, &value);
+        if (value.failed) st = vlm_fail(error, VLMOE_E_NOMEM, "out of memory to check a config");
+        else if (!is_standard(key, value.data))
+            st = vlm_fail(error, VLMOE_E_ARG, "%s.%s = %s is for run.task %s, and run.task is %s",
+                          key->section, key->name, value.data, read_by[i].tasks, c->run.task);
+        vlm_text_free(&value);
+    }
+    return st;
 }
 
 /* The stream that a task reads must have samples in a group, and no other stream is read. */
@@ -124,7 +164,7 @@ static vlmoe_status check_task_stream(const vlmoe_config *c, vlmoe_error *error)
     const int64_t per_group = has_pairs    ? d->pairs_per_group
                               : has_images ? d->images_per_group
                                            : d->texts_per_group;
-    if (!is_task(c, "vqa|nlvr2|retrieval|classify|nli") || per_group > 0) return VLMOE_OK;
+    if (!is_task(c, TUNED) || per_group > 0) return VLMOE_OK;
     return vlm_fail(error, VLMOE_E_ARG,
                     "run.task %s reads data.%s, and data.%s_per_group is 0: a group has no sample",
                     c->run.task, stream, stream);
@@ -141,24 +181,54 @@ static vlmoe_status check_negatives(const vlmoe_config *c, const char *key, vlmo
                     spans_step ? ", or run.groups of 2 or more" : "");
 }
 
-static vlmoe_status check_task(const vlmoe_config *c, vlmoe_error *error)
+/* An end after evaluations without a better one needs evaluations. */
+static vlmoe_status check_patience(const vlmoe_config *c, vlmoe_error *error)
+{
+    const vlm_texts *held_out = is_task(c, "classify") ? &c->data.val_images
+                                : is_task(c, "nli")    ? &c->data.val_texts
+                                                       : &c->data.val_pairs;
+    if (!c->task.patience || (c->run.eval_every && held_out->n)) return VLMOE_OK;
+    return vlm_fail(error, VLMOE_E_ARG,
+                    "task.patience = %lld counts evaluations before the run's end, and %s",
+                    (long long)c->task.patience,
+                    held_out->n ? "run.eval_every = 0 makes none"
+                                : "no held-out set of the task is named (data.val_...)");
+}
+
+static vlmoe_status check_retrieval(const vlmoe_config *c, vlmoe_error *error)
 {
     const vlm_cfg_task *t = &c->task;
-    VLM_TRY(check_task_stream(c, error));
-    VLM_TRY(check_for(c, c->objective.contrastive_weight, "objective.contrastive_weight",
-                      "pretrain", error));
-    VLM_TRY(check_for(c, t->label_smoothing, "task.label_smoothing", "classify|nlvr2|nli", error));
-    VLM_TRY(check_for(c, t->mixup, "task.mixup", "classify", error));
-    VLM_TRY(check_for(c, t->cutmix, "task.cutmix", "classify", error));
-    VLM_TRY(check_for(c, (double)t->embed_width, "task.embed_width", "retrieval|pretrain", error));
-    if (c->objective.contrastive_weight > 0 && c->data.pairs_per_group > 0)
-        VLM_TRY(check_negatives(c, "objective.contrastive_weight", error));
-    if (!is_task(c, "retrieval")) return VLMOE_OK;
     if (t->contrastive_weight == 0 && t->matching_weight == 0)
         return vlm_fail(error, VLMOE_E_ARG,
                         "task.contrastive_weight and task.matching_weight are both 0: retrieval "
                         "has nothing to learn from");
-    return check_negatives(c, "run.task retrieval", error);
+    if (t->contrastive_weight == 0 && strcmp(t->negatives, "group"))
+        return vlm_fail(error, VLMOE_E_ARG,
+                        "task.negatives = \"%s\" is about the contrastive loss, which "
+                        "task.contrastive_weight = 0 turns off",
+                        t->negatives);
+    VLM_TRY(check_negatives(c, "run.task retrieval", error));
+    if (t->matching_weight == 0 || c->data.pairs_per_group > 1) return VLMOE_OK;
+    return vlm_fail(error, VLMOE_E_ARG,
+                    "task.matching_weight = %g reads a picture with a wrong text of its group, and "
+                    "data.pairs_per_group = %lld leaves none: take 2 or more, or set it to 0",
+                    t->matching_weight, (long long)c->data.pairs_per_group);
+}
+
+static vlmoe_status check_task(const vlmoe_config *c, vlmoe_error *error)
+{
+    VLM_TRY(check_read_by(c, error));
+    VLM_TRY(check_task_stream(c, error));
+    VLM_TRY(check_patience(c, error));
+    if ((c->task.mixup > 0 || c->task.cutmix > 0) && c->data.images_per_group < 2)
+        return vlm_fail(error, VLMOE_E_ARG,
+                        "task.%s mixes pictures of a group, and data.images_per_group = %lld: "
+                        "take 2 or more",
+                        c->task.mixup > 0 ? "mixup" : "cutmix",
+                        (long long)c->data.images_per_group);
+    if (c->objective.contrastive_weight > 0 && c->data.pairs_per_group > 0)
+        VLM_TRY(check_negatives(c, "objective.contrastive_weight", error));
+    return is_task(c, "retrieval") ? check_retrieval(c, error) : VLMOE_OK;
 }
 
 vlmoe_status vlm_config_check(const vlmoe_config *config, vlmoe_error *error)

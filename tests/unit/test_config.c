@@ -121,6 +121,43 @@ TEST(config_refuses_tasks_that_make_no_sense)
     expect_refusal("{ \"objective\": { \"contrastive_weight\": 1 }, "
                    "\"data\": { \"pairs_per_group\": 1 } }",
                    "objective.contrastive_weight tells");
+    expect_refusal("{ \"run\": { \"task\": \"retrieval\", \"groups\": 2 }, \"data\": { "
+                   "\"pairs_per_group\": 1 }, \"task\": { \"negatives\": \"step\" } }",
+                   "task.matching_weight = 1 reads a picture with a wrong text of its group");
+    expect_refusal("{ \"run\": { \"task\": \"retrieval\" }, \"task\": { \"negatives\": "
+                   "\"step\", \"contrastive_weight\": 0 } }",
+                   "task.contrastive_weight = 0 turns off");
+    expect_refusal("{ \"run\": { \"task\": \"classify\" }, \"task\": { \"cutmix\": 1 }, "
+                   "\"data\": { \"images_per_group\": 1 } }",
+                   "task.cutmix mixes pictures of a group, and data.images_per_group = 1");
+}
+
+TEST(config_refuses_keys_that_the_task_does_not_read)
+{
+    expect_refusal("{ \"task\": { \"init\": \"runs/a\" } }",
+                   "task.init = \"runs/a\" is for run.task vqa|nlvr2|classify|nli|retrieval, and "
+                   "run.task is pretrain");
+    expect_refusal("{ \"task\": { \"layer_decay\": 0.5 } }", "task.layer_decay = 0.5");
+    expect_refusal("{ \"task\": { \"freeze_moe\": false } }", "task.freeze_moe = false");
+    expect_refusal("{ \"run\": { \"task\": \"vqa\" }, \"task\": { \"negatives\": \"step\" } }",
+                   "task.negatives = \"step\"");
+    expect_refusal("{ \"run\": { \"task\": \"retrieval\" }, \"task\": { \"head_dropout\": 0.1 } }",
+                   "task.head_dropout = 0.1");
+    expect_refusal(
+        "{ \"run\": { \"task\": \"retrieval\" }, \"task\": { \"unlabelled\": \"skip\" } }",
+        "task.unlabelled = \"skip\"");
+}
+
+TEST(config_refuses_patience_without_evaluations)
+{
+    expect_refusal("{ \"run\": { \"task\": \"nli\" }, \"task\": { \"patience\": 2 }, "
+                   "\"data\": { \"val_texts\": [\"a\"] } }",
+                   "run.eval_every = 0 makes none");
+    expect_refusal(
+        "{ \"run\": { \"task\": \"nli\", \"eval_every\": 5 }, \"task\": { \"patience\": 2 }, "
+        "\"data\": { \"val_pairs\": [\"a\"] } }",
+        "no held-out set of the task");
+    expect_refusal("{ \"task\": { \"patience\": 2 } }", "task.patience = 2 is for run.task");
 }
 
 TEST(config_accepts_tasks_that_make_sense)
@@ -129,6 +166,7 @@ TEST(config_accepts_tasks_that_make_sense)
         {"run.task=classify", "task.mixup=0.8"},
         {"run.task=nli", "task.label_smoothing=0.1"},
         {"run.task=retrieval", "task.embed_width=64"},
+        {"run.task=pretrain", "task.layer_decay=1"}, /* the default in other digits */
         {"run.task=pretrain", "objective.contrastive_weight=1"},
         {"run.task=image_tokeniser", "data.pairs_per_group=0"},
     };
@@ -139,9 +177,9 @@ TEST(config_accepts_tasks_that_make_sense)
         vlmoe_config_destroy(config);
     }
     const char *step[] = {"run.task=retrieval", "data.pairs_per_group=1", "task.negatives=step",
-                          "run.groups=2"};
+                          "run.groups=2", "task.matching_weight=0"};
     vlmoe_config *config = NULL;
-    CHECK_STATUS(vlmoe_config_load(NULL, 4, step, &config, NULL), VLMOE_OK);
+    CHECK_STATUS(vlmoe_config_load(NULL, 5, step, &config, NULL), VLMOE_OK);
     vlmoe_config_destroy(config);
 }
 

@@ -188,7 +188,7 @@ TEST(routers_experts_and_what_a_task_never_meets_are_frozen)
 {
     subject pairs = make_subject("run.task=vqa"),
             images = make_subject("run.task=classify;task.freeze_moe=false"),
-            texts = make_subject("run.task=nli"), old = make_subject("task.layer_decay=0.5");
+            texts = make_subject("run.task=nli"), old = make_subject("");
     for (int64_t i = 0; i < pairs.ctx->n_params; i++) {
         const vlm_param *param = pairs.ctx->params[i];
         if (param->n_experts || param->role == VLM_ROLE_ROUTER) CHECK(!param->trained);
