@@ -68,5 +68,6 @@ typedef struct vlm_ckpt_best {
 vlmoe_status vlm_ckpt_put_best(const char *parent, const vlm_ckpt_best *best, vlmoe_error *error);
 vlmoe_status vlm_ckpt_get_best(const char *parent, vlm_ckpt_best *out, bool *found,
                                vlmoe_error *error);
+vlmoe_status vlm_ckpt_drop_best(const char *parent, vlmoe_error *error); /* no checkpoint is the best */
 
 #endif

@@ -25,9 +25,39 @@ typedef struct run {
 
 enum { MAX_METRICS_BYTES = 1 << 30 };
 
-/* Records of steps after the present one belong to a run that was thrown away. */
-static vlmoe_status cut_metrics(const char *path, int64_t step, vlmoe_error *error)
+static bool is_better(const run *r, double value)
 {
+    if (isnan(value)) return false; /* held-out sets without labels say nothing */
+    return !r->has_best || (r->trainer->task->is_lower_better ? value < r->best : value > r->best);
+}
+
+static bool has_checkpoint(const run *r, int64_t step)
+{
+    char name[VLM_CKPT_NAME];
+    vlm_ckpt_step_name(step, name);
+    char *folder = vlm_path_join(r->out, name);
+    const bool is_there = folder && vlm_path_is_dir(folder);
+    vlm_free(folder);
+    return is_there;
+}
+
+/* A held-out record of the run so far may be the best one's. */
+static void note_best(run *r, const vlm_value *record, int64_t step)
+{
+    const char *kind = vlm_json_text(vlm_json_get(record, "kind"));
+    const vlm_value *value = vlm_json_get(record, r->trainer->task->metric_key);
+    if (!kind || strcmp(kind, "eval") || !value || vlm_json_kind_of(value) != VLM_JSON_NUMBER)
+        return;
+    if (!is_better(r, vlm_json_number(value)) || !has_checkpoint(r, step)) return;
+    r->best = vlm_json_number(value);
+    r->best_step = step;
+    r->has_best = true;
+}
+
+/* Records of steps after the present one belong to a run that was thrown away. */
+static vlmoe_status cut_metrics(run *r, vlmoe_error *error)
+{
+    const char *path = r->metrics_path;
     char *text = NULL;
     size_t bytes = 0;
     vlm_text kept = {0};
@@ -39,7 +69,10 @@ static vlmoe_status cut_metrics(const char *path, int64_t step, vlmoe_error *err
         int64_t of = 0;
         bool is_ours = !vlm_json_parse(line, (size_t)(end - line), path, false, &doc, NULL) &&
                        vlm_json_int(vlm_json_get(vlm_json_root(doc), "step"), &of);
-        if (is_ours && of <= step) vlm_text_append(&kept, line, (size_t)(end - line) + 1);
+        if (is_ours && of <= r->trainer->step) {
+            vlm_text_append(&kept, line, (size_t)(end - line) + 1);
+            note_best(r, vlm_json_root(doc), of);
+        }
         vlm_json_free(doc);
     }
     vlmoe_status st = kept.failed
@@ -63,19 +96,43 @@ static vlmoe_status write_config(run *r, vlmoe_error *error)
     return st;
 }
 
+static vlmoe_status put_best(const run *r, vlmoe_error *error)
+{
+    vlm_ckpt_best best = {.value = r->best};
+    snprintf(best.metric, sizeof best.metric, "%s", r->trainer->task->metric);
+    vlm_ckpt_step_name(r->best_step, best.checkpoint);
+    return vlm_ckpt_put_best(r->out, &best, error);
+}
+
+/* best.json may name what an end by force left behind or kept from being written: a checkpoint of steps that were thrown away, or
+ * none where one was just saved. The run's own records decide; without any, what it says of a checkpoint that is there. */
+static vlmoe_status settle_best(run *r, vlmoe_error *error)
+{
+    vlm_ckpt_best said = {0};
+    bool is_said = false;
+    int64_t step = 0;
+    VLM_TRY(vlm_ckpt_get_best(r->out, &said, &is_said, error));
+    if (is_said && !vlm_ckpt_step_of(said.checkpoint, &step))
+        return vlm_fail(error, VLMOE_E_FORMAT, "%s: best.json names no step", r->out);
+    if (r->has_best)
+        return is_said && step == r->best_step && said.value == r->best ? VLMOE_OK
+                                                                        : put_best(r, error);
+    if (!is_said) return VLMOE_OK;
+    r->has_best = step <= r->trainer->step && has_checkpoint(r, step);
+    r->best = said.value;
+    r->best_step = step;
+    return r->has_best ? VLMOE_OK : vlm_ckpt_drop_best(r->out, error);
+}
+
 static vlmoe_status open_files(run *r, vlmoe_error *error)
 {
-    vlm_ckpt_best best = {0};
     VLM_TRY(vlm_dir_make(r->out, error));
     r->metrics_path = vlm_path_join(r->out, "metrics.jsonl");
     if (!r->metrics_path) return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for a run");
-    VLM_TRY(cut_metrics(r->metrics_path, r->trainer->step, error));
+    VLM_TRY(cut_metrics(r, error));
     r->metrics = fopen(r->metrics_path, "a");
     if (!r->metrics) return vlm_fail_errno(error, "append to", r->metrics_path);
-    VLM_TRY(vlm_ckpt_get_best(r->out, &best, &r->has_best, error));
-    r->best = best.value;
-    if (r->has_best && !vlm_ckpt_step_of(best.checkpoint, &r->best_step))
-        return vlm_fail(error, VLMOE_E_FORMAT, "%s: best.json names no step", r->out);
+    VLM_TRY(settle_best(r, error));
     return write_config(r, error);
 }
 
@@ -134,15 +191,6 @@ static double judged_by(const vlm_task_info *task, const vlmoe_step_report *repo
     return task->is_tuned ? report->metric : report->loss;
 }
 
-/* Held-out sets without labels say nothing. */
-static bool is_better(const run *r, const vlmoe_step_report *report)
-{
-    const vlm_task_info *task = r->trainer->task;
-    const double value = judged_by(task, report);
-    if (isnan(value)) return false;
-    return !r->has_best || (task->is_lower_better ? value < r->best : value > r->best);
-}
-
 static vlmoe_status evaluate(run *r, vlmoe_error *error)
 {
     vlmoe_step_report report = {.struct_size = sizeof report};
@@ -153,16 +201,12 @@ static vlmoe_status evaluate(run *r, vlmoe_error *error)
     if (st) vlm_fail(error, st, "evaluation: %s", vlmoe_trainer_error(r->trainer));
     else st = record_line(r, "eval", &report, &tally, error);
     vlm_tally_free(&tally);
-    if (st || !is_better(r, &report)) return st;
-    const vlm_task_info *task = r->trainer->task;
-    vlm_ckpt_best best = {.value = judged_by(task, &report)};
-    snprintf(best.metric, sizeof best.metric, "%s", task->metric);
-    vlm_ckpt_step_name(r->trainer->step, best.checkpoint);
-    r->best = best.value;
+    if (st || !is_better(r, judged_by(r->trainer->task, &report))) return st;
+    r->best = judged_by(r->trainer->task, &report);
     r->best_step = r->trainer->step;
     r->has_best = true;
     VLM_TRY(save(r, error));
-    return r->is_first ? vlm_ckpt_put_best(r->out, &best, error) : VLMOE_OK;
+    return r->is_first ? put_best(r, error) : VLMOE_OK;
 }
 
 static vlmoe_status one_step(run *r, vlmoe_error *error)

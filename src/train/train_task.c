@@ -9,13 +9,13 @@
 enum { IMAGES, TEXTS, PAIRS };
 
 static const vlm_task_info tasks[] = {
-    {"pretrain", "held-out loss", VLM_TASK_PRETRAIN, PAIRS, 0, false, true},
-    {"image_tokeniser", "held-out loss", VLM_TASK_TOKENISER, IMAGES, 0, false, true},
-    {"vqa", "VQA accuracy", VLM_TASK_VQA, PAIRS, 3129, true, false},
-    {"nlvr2", "accuracy", VLM_TASK_NLVR2, PAIRS, 2, true, false},
-    {"retrieval", "mean of six recalls", VLM_TASK_RETRIEVAL, PAIRS, 0, true, false},
-    {"classify", "top-1 accuracy", VLM_TASK_CLASSIFY, IMAGES, 1000, true, false},
-    {"nli", "accuracy", VLM_TASK_NLI, TEXTS, 3, true, false},
+    {"pretrain", "held-out loss", "loss", VLM_TASK_PRETRAIN, PAIRS, 0, false, true},
+    {"image_tokeniser", "held-out loss", "loss", VLM_TASK_TOKENISER, IMAGES, 0, false, true},
+    {"vqa", "VQA accuracy", "accuracy", VLM_TASK_VQA, PAIRS, 3129, true, false},
+    {"nlvr2", "accuracy", "accuracy", VLM_TASK_NLVR2, PAIRS, 2, true, false},
+    {"retrieval", "mean of six recalls", "recall", VLM_TASK_RETRIEVAL, PAIRS, 0, true, false},
+    {"classify", "top-1 accuracy", "top1", VLM_TASK_CLASSIFY, IMAGES, 1000, true, false},
+    {"nli", "accuracy", "accuracy", VLM_TASK_NLI, TEXTS, 3, true, false},
 };
 
 const vlm_task_info *vlm_task_of(const vlmoe_config *config)

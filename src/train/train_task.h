@@ -18,6 +18,7 @@ typedef enum vlm_task_kind {
 typedef struct vlm_task_info {
     const char *name; /* run.task */
     const char *metric; /* what the best checkpoint is the best by */
+    const char *metric_key; /* its name in held-out records */
     vlm_task_kind kind;
     int stream;       /* whose samples count: 0 images, 1 texts, 2 pairs */
     int64_t classes;  /* in the field's sets; 0 = it has no classes */
