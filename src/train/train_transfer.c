@@ -198,28 +198,54 @@ static vlmoe_status take_all(transfer *t, bool is_dry)
 
 /* ---- numbers that no shape shows ---- */
 
-static vlmoe_status check_numbers(const vlm_checkpoint *from, const vlmoe_config *config,
-                                  vlmoe_error *error)
+/* "model.layers: 3 and 2; ..." of those keys that differ, checkpoint and config. */
+static void list_differences(const vlm_checkpoint *from, const vlmoe_config *config,
+                             const char *const *keys, int n, vlm_text *out)
 {
-    static const char *const keys[] = {"model.heads:",     "model.norm_eps:",  "moe.k:",
-                                       "moe.renormalise:", "data.pixel_mean:", "data.pixel_std:"};
-    vlm_text differences = {0}, refused = {0};
+    vlm_text differences = {0};
     vlm_config_differences(from->config, config, &differences);
     for (char *line = differences.data, *end; line && *line; line = end + 1) {
         end = strchr(line, '\n');
         if (!end) break;
         *end = 0;
-        for (int i = 0; i < VLM_COUNT(keys); i++)
-            if (begins(line, keys[i]))
-                vlm_text_put(&refused, "%s%s", refused.bytes ? "; " : "", line);
+        for (int i = 0; i < n; i++)
+            if (begins(line, keys[i])) vlm_text_put(out, "%s%s", out->bytes ? "; " : "", line);
     }
+    vlm_text_free(&differences);
+}
+
+static vlmoe_status check_numbers(const vlm_checkpoint *from, const vlmoe_config *config,
+                                  vlmoe_error *error)
+{
+    static const char *const keys[] = {"model.heads:",     "model.norm_eps:",  "moe.k:",
+                                       "moe.renormalise:", "data.pixel_mean:", "data.pixel_std:"};
+    vlm_text refused = {0};
     vlmoe_status st = VLMOE_OK;
+    list_differences(from, config, keys, VLM_COUNT(keys), &refused);
     if (refused.bytes)
         st = vlm_fail(error, VLMOE_E_ARG,
                       "task.init: %s was trained with other numbers (checkpoint and config): %s",
                       from->path, refused.data);
-    vlm_text_free(&differences);
     vlm_text_free(&refused);
+    return st;
+}
+
+/* Adds to the text of a failure which keys that tensors come from differ. */
+static vlmoe_status name_keys(const vlm_checkpoint *from, const vlmoe_config *config,
+                              vlmoe_status st, vlmoe_error *error)
+{
+    static const char *const keys[] = {
+        "model.layers:",      "model.width:",  "model.hidden:", "model.vl_from:", "model.patch:",
+        "model.layer_scale:", "moe.v_layers:", "moe.t_layers:", "moe.v_experts:", "moe.t_experts:"};
+    vlm_text differences = {0};
+    if (!error || (st != VLMOE_E_SHAPE && st != VLMOE_E_FORMAT)) return st;
+    list_differences(from, config, keys, VLM_COUNT(keys), &differences);
+    if (differences.bytes) {
+        const vlmoe_error plain = *error;
+        error->status = VLMOE_OK; /* else the text of the first failure stays */
+        vlm_fail(error, st, "%s (checkpoint and config: %s)", plain.text, differences.data);
+    }
+    vlm_text_free(&differences);
     return st;
 }
 
@@ -246,7 +272,8 @@ vlmoe_status vlm_transfer(const vlm_checkpoint *from, const vlmoe_config *config
     VLM_TRY(vlm_st_open(t.path, &t.file, error));
     vlmoe_status st = take_all(&t, true); /* all checks before the first write */
     if (!st) st = check_rest(&t);
-    if (!st) st = take_all(&t, false);
+    if (st) name_keys(from, config, st, error);
+    else st = take_all(&t, false);
     vlm_st_close(t.file);
     if (!st) {
         st = vlm_ctx_refresh_copies(ctx);
