@@ -57,6 +57,9 @@ static vlmoe_status check_inputs(const vlmoe_trainer *t, const vlm_predict_optio
         if (t->task->kind == VLM_TASK_RETRIEVAL)
             fits = (o->n_images == 1 && !o->n_texts && has_captions && !has_images) ||
                    (!o->n_images && o->n_texts == 1 && !has_captions && has_images);
+        for (int k = 0; k < o->n_texts && fits; k++)
+            if (!o->text[k][strspn(o->text[k], " \t\r\n")])
+                return vlm_fail(error, VLMOE_E_ARG, "the text is empty");
         if (fits) return VLMOE_OK;
         return vlm_fail(error, VLMOE_E_ARG, "a model of task %s takes %s", t->task->name,
                         forms[i].wants);
@@ -82,9 +85,6 @@ static vlmoe_status put_text(vlmoe_trainer *t, const vlm_predict_options *o, vlm
     else
         VLM_TRY(
             vlm_spm_encode(t->spm, o->text[0], two[0].bytes, limit, g->token, &n, &n_all, error));
-    for (int i = 0; i < o->n_texts; i++)
-        if (!o->text[i][strspn(o->text[i], " \t\n")])
-            return vlm_fail(error, VLMOE_E_ARG, "the text is empty");
     if (n_all > n)
         fprintf(stderr, "note: the text has %lld tokens and was cut to %lld\n", (long long)n_all,
                 (long long)n);

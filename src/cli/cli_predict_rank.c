@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "base_file.h"
+#include "base_json.h"
 #include "cli_predict.h"
 #include "train_retrieve.h"
 
@@ -16,6 +17,7 @@ typedef struct ranking {
     vlmoe_error *error;
     char **name; /* [n] captions, or names of files */
     int64_t n, width, picture_bytes;
+    int64_t n_cut;           /* texts of more tokens than the model takes */
     float *one, *all;        /* [width], [n, width] features */
     uint8_t *pixels;         /* [BATCH] pictures */
     int32_t *token, *offset; /* of BATCH texts */
@@ -29,12 +31,31 @@ static vlmoe_status no_memory(const ranking *r)
 
 /* ---- candidates ---- */
 
+/* Lines of UTF-8; a zero would end a caption before its line. */
+static vlmoe_status check_captions(const ranking *r, const char *text, size_t bytes)
+{
+    int64_t line = 1;
+    for (size_t at = 0, n; at < bytes; at += n) {
+        n = vlm_utf8_length(text + at, bytes - at);
+        if (!n || !text[at])
+            return vlm_fail(r->error, VLMOE_E_FORMAT, "%s line %lld: not UTF-8 text",
+                            r->o->captions, (long long)line);
+        line += text[at] == '\n';
+    }
+    return VLMOE_OK;
+}
+
 static vlmoe_status read_captions(ranking *r)
 {
     char *text = NULL, *rest, *line;
     size_t bytes = 0, room = 1;
     VLM_TRY(vlm_file_read(r->o->captions, MOST_BYTES, &text, &bytes, r->error));
-    for (size_t i = 0; i < bytes; i++) room += text[i] == '\n';
+    vlmoe_status st = check_captions(r, text, bytes);
+    if (st) {
+        vlm_free(text);
+        return st;
+    }
+    for (size_t i = 0; i < bytes; i++) room += text[i] == '\n' || text[i] == '\r';
     r->name = vlm_alloc_array(room, sizeof *r->name);
     for (rest = text; r->name && (line = strsep(&rest, "\r\n"));)
         if (line[strspn(line, " \t")]) r->name[r->n++] = vlm_strdup(line);
@@ -53,10 +74,15 @@ static vlmoe_status list_images(ranking *r)
     size_t n = 0;
     VLM_TRY(vlm_dir_list(r->o->images, &names, &n, r->error));
     r->name = vlm_alloc_array(n + 1, sizeof *r->name);
-    for (size_t i = 0; r->name && i < n; i++)
-        if (names[i][0] != '.' && (r->name[r->n] = vlm_path_join(r->o->images, names[i]))) r->n++;
+    vlmoe_status st = r->name ? VLMOE_OK : no_memory(r);
+    for (size_t i = 0; !st && i < n; i++) {
+        if (names[i][0] == '.') continue;
+        r->name[r->n] = vlm_path_join(r->o->images, names[i]);
+        if (r->name[r->n]) r->n++;
+        else st = no_memory(r);
+    }
     vlm_names_free(names, n);
-    return r->name ? VLMOE_OK : no_memory(r);
+    return st;
 }
 
 static vlmoe_status reserve(ranking *r)
@@ -85,8 +111,16 @@ static vlmoe_status put_texts(ranking *r, const char *const *texts, int64_t n)
         VLM_TRY(vlm_spm_encode(r->t->spm, texts[i], strlen(texts[i]), r->t->config->model.text_len,
                                r->token + r->offset[i], &count, &all, r->error));
         r->offset[i + 1] = r->offset[i] + (int32_t)count;
+        r->n_cut += all > count;
     }
     return VLMOE_OK;
+}
+
+static void tell_cut(const ranking *r)
+{
+    if (r->n_cut)
+        fprintf(stderr, "%s: note: %lld text%s cut to %lld tokens\n", r->tool, (long long)r->n_cut,
+                r->n_cut == 1 ? " was" : "s were", (long long)r->t->config->model.text_len);
 }
 
 static vlmoe_status own_error(const ranking *r, vlmoe_status st)
@@ -145,6 +179,13 @@ static vlmoe_status encode_images(ranking *r)
 
 /* ---- order ---- */
 
+typedef struct ordering {
+    int64_t n_read;    /* so many of the best are read together with what they are ranked for */
+    int64_t *best;     /* [n] by similarity */
+    int64_t *again;    /* [n_read] places of best, in the order of sum */
+    float *odds, *sum; /* [n_read] of matching; and with similarity */
+} ordering;
+
 static void score_all(ranking *r)
 {
     for (int64_t i = 0; i < r->n; i++) {
@@ -155,8 +196,8 @@ static void score_all(ranking *r)
     }
 }
 
-/* Log-odds of the best, n <= BATCH of them, with what they are ranked for. */
-static vlmoe_status match(ranking *r, int64_t n, const int64_t *best, float *out)
+/* Log-odds of n <= BATCH candidates with what they are ranked for. */
+static vlmoe_status match_batch(ranking *r, int64_t n, const int64_t *best, float *out)
 {
     const char *text[BATCH];
     const bool by_text = r->o->images != NULL;
@@ -171,31 +212,54 @@ static vlmoe_status match(ranking *r, int64_t n, const int64_t *best, float *out
     return own_error(r, vlm_matches_encode(r->t, &in, out));
 }
 
+static vlmoe_status match(ranking *r, int64_t n, const int64_t *best, float *out)
+{
+    vlmoe_status st = VLMOE_OK;
+    for (int64_t i = 0; i < n && !st; i += BATCH)
+        st = match_batch(r, VLM_MIN((int64_t)BATCH, n - i), best + i, out + i);
+    return st;
+}
+
+static vlmoe_status put_rows(const ranking *r, const ordering *o, vlm_predict_rows *out)
+{
+    out->row = vlm_alloc_array((size_t)r->n, sizeof *out->row);
+    if (!out->row) return no_memory(r);
+    for (int64_t i = 0; i < r->n; i++) {
+        const int64_t at = i < o->n_read ? o->again[i] : i;
+        const double match_share = i < o->n_read ? 1.0 / (1.0 + exp(-(double)o->odds[at])) : NAN;
+        out->row[i] = (vlm_predict_row){vlm_strdup(r->name[o->best[at]]),
+                                        (double)r->score[o->best[at]], match_share};
+        out->n++;
+        if (!out->row[i].name) return no_memory(r);
+    }
+    return VLMOE_OK;
+}
+
 /* As in evaluation: the best by similarity are put in order by similarity over the temperature plus matching. */
 static vlmoe_status order(ranking *r, vlm_predict_rows *out)
 {
-    const int64_t n_read = r->t->config->task.matching_weight > 0.0
-                               ? VLM_MIN(r->n, VLM_MIN(r->t->config->task.rerank, (int64_t)BATCH))
-                               : 0;
-    int64_t *best = vlm_alloc_array((size_t)r->n, sizeof *best), again[BATCH];
-    float odds[BATCH] = {0}, sum[BATCH];
+    const bool reads = r->t->config->task.matching_weight > 0.0;
+    const int64_t n_read = reads ? VLM_MIN(r->n, r->t->config->task.rerank) : 0;
+    const size_t room = (size_t)VLM_MAX(n_read, 1);
+    ordering o = {.n_read = n_read,
+                  .best = vlm_alloc_array((size_t)r->n, sizeof *o.best),
+                  .again = vlm_alloc_array(room, sizeof *o.again),
+                  .odds = vlm_alloc_array(room, sizeof *o.odds),
+                  .sum = vlm_alloc_array(room, sizeof *o.sum)};
     double scale = 1.0;
-    out->row = vlm_alloc_array((size_t)r->n, sizeof *out->row);
-    vlmoe_status st =
-        best && out->row ? own_error(r, vlm_retrieval_scale(r->t, &scale)) : no_memory(r);
-    if (!st) (void)vlm_best_of(r->score, r->n, r->n, best);
-    if (!st && n_read) st = match(r, n_read, best, odds);
-    for (int64_t i = 0; !st && i < n_read; i++) sum[i] = (float)scale * r->score[best[i]] + odds[i];
-    if (!st && n_read) (void)vlm_best_of(sum, n_read, n_read, again);
-    for (int64_t i = 0; !st && i < r->n; i++) {
-        const int64_t at = i < n_read ? again[i] : i;
-        const double match_share = i < n_read ? 1.0 / (1.0 + exp(-(double)odds[at])) : NAN;
-        out->row[i] = (vlm_predict_row){vlm_strdup(r->name[best[at]]), (double)r->score[best[at]],
-                                        match_share};
-        out->n++;
-        if (!out->row[i].name) st = no_memory(r);
-    }
-    vlm_free(best);
+    vlmoe_status st = o.best && o.again && o.odds && o.sum
+                          ? own_error(r, vlm_retrieval_scale(r->t, &scale))
+                          : no_memory(r);
+    if (!st) (void)vlm_best_of(r->score, r->n, r->n, o.best);
+    if (!st && n_read) st = match(r, n_read, o.best, o.odds);
+    for (int64_t i = 0; !st && i < n_read; i++)
+        o.sum[i] = (float)scale * r->score[o.best[i]] + o.odds[i];
+    if (!st && n_read) (void)vlm_best_of(o.sum, n_read, n_read, o.again);
+    if (!st) st = put_rows(r, &o, out);
+    vlm_free(o.best);
+    vlm_free(o.again);
+    vlm_free(o.odds);
+    vlm_free(o.sum);
     return st;
 }
 
@@ -208,6 +272,7 @@ vlmoe_status vlm_predict_rank(const char *tool, vlmoe_trainer *trainer,
     if (!st) st = reserve(&r);
     if (!st) st = options->captions ? encode_captions(&r) : encode_images(&r);
     if (!st) {
+        tell_cut(&r);
         score_all(&r);
         st = order(&r, out);
     }

@@ -141,6 +141,19 @@ printf 'a red circle\nthe cross is blue\n\nby the sea\n' >captions.txt
 expect 0 predict retrieval --image "$art/red_circle.png" --captions captions.txt
 said "match"
 [ "$(wc -l <"$work/.out")" -eq 3 ] || fail "not three captions"
+python3 -c 'print("a red circle " * 40)' >long.txt
+expect 0 predict retrieval --image "$art/red_circle.png" --captions long.txt
+complained "1 text was cut to 16 tokens"
+printf 'a red circle\nthe \377\n' >bytes.txt
+expect 3 predict retrieval --image "$art/red_circle.png" --captions bytes.txt
+complained "bytes.txt line 2: not UTF-8 text"
+printf 'a red circle\nthe\0cross\n' >zero.txt # its end was passed over
+expect 3 predict retrieval --image "$art/red_circle.png" --captions zero.txt
+expect 2 predict retrieval --text " " --images "$art"
+complained "the text is empty"
+seq 20 >twenty.txt # more than are read at once
+expect 0 predict retrieval --image "$art/red_circle.png" --captions twenty.txt --top 20 task.rerank=18
+[ "$(grep -c match "$work/.out")" -eq 18 ] || fail "not 18 captions read together with the picture"
 mkdir folder
 cp "$art/red_circle.png" "$art/blue_cross.png" folder
 expect 0 predict retrieval --text "a red circle" --images folder
@@ -198,6 +211,9 @@ expect 0 train nli "run.out=$work/patient" run.steps=40 optim.lr=0 task.patience
 # what does not fit
 expect 3 train vqa "run.out=$work/no" model.width=32
 complained "tensor word_embedding.weight has shape"
+complained "(checkpoint and config: model.width: 16 and 32)"
+expect 3 train vqa "run.out=$work/no" model.layers=4
+complained "tensor blocks.3.norm1.weight is missing (checkpoint and config: model.layers: 3 and 4)"
 expect 2 train vqa "run.out=$work/no" task.init="$work/tokeniser"
 complained "has no encoder"
 expect 4 train vqa "run.out=$work/no" task.init="$work/nowhere"
