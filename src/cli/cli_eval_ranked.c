@@ -54,14 +54,17 @@ static vlmoe_status read_names(names *s)
     bool is_new = true;
     vlmoe_status st = VLMOE_OK;
     for (int64_t i = 0; i < s->n && !st; i++) {
+        size_t bytes = 0, quote = 0;
         st = vlm_source_sample(t->val, t->task->stream, i, NULL, &view, &t->error);
         s->at[i] = s->pool.bytes;
         if (!st) st = put_name(s, &view);
         if (!st && s->pool.failed) st = no_memory(s);
         if (st) break;
         s->first_text[i + 1] = s->first_text[i] + view.n_texts;
-        st = vlm_idmap_add(&seen, s->pool.data + s->at[i], s->pool.bytes - s->at[i], i, NULL,
-                           &is_new, &t->error);
+        quote = s->pool.data[s->at[i]] == '"'; /* captions of 9 and of "9" would have one name */
+        bytes = s->pool.bytes - s->at[i] - 1 - 2 * quote;
+        st = vlm_idmap_add(&seen, s->pool.data + s->at[i] + quote, bytes, i, NULL, &is_new,
+                           &t->error);
         if (!st && !is_new)
             st = vlm_fail(&t->error, VLMOE_E_FORMAT,
                           "--results: two held-out pictures are called %s: \"image_id\" or \"id\" "

@@ -89,6 +89,9 @@ void vlm_cli_eval_print(const vlm_cli_evaluation *e)
            t->config->run.dtype);
     printf("held out: %lld images, %lld texts, %lld pairs%s\n", (long long)n[0], (long long)n[1],
            (long long)n[2], e->limit ? " (limited)" : "");
+    if (e->tally.cut)
+        printf("texts cut to model.text_len = %lld tokens: %lld\n",
+               (long long)t->config->model.text_len, (long long)e->tally.cut);
     if (t->head) print_task(e);
     else if (t->model) print_parts(e);
     else print_tokeniser(e);

@@ -3,6 +3,7 @@
 #include <string.h>
 #include "base_json.h"
 #include "cli_eval.h"
+#include "data_idmap.h"
 #include "metric_result.h"
 
 static vlm_result_form form_of(const vlmoe_trainer *t)
@@ -33,7 +34,25 @@ static const char *id_of(const vlmoe_trainer *t, const vlm_value *json, bool *is
     return number;
 }
 
-static vlmoe_status put_sample(vlmoe_trainer *t, const vlm_prediction *p, vlm_text *out)
+/* A server takes one answer for each. */
+static vlmoe_status check_id(vlmoe_trainer *t, const char *id, const char *key, vlm_idmap *seen)
+{
+    bool is_new = false;
+    if (!id)
+        return vlm_fail(&t->error, VLMOE_E_FORMAT,
+                        "--results: sample %s has no \"%s\" in its json, so its answer has no name",
+                        key, t->task->kind == VLM_TASK_NLVR2 ? "identifier" : "id");
+    VLM_TRY(vlm_idmap_add(seen, id, strlen(id), 0, NULL, &is_new, &t->error));
+    if (is_new) return VLMOE_OK;
+    return vlm_fail(
+        &t->error, VLMOE_E_FORMAT,
+        "--results: sample %s is called \"%s\", as one before it: a file of results has "
+        "one answer for each",
+        key, id);
+}
+
+static vlmoe_status put_sample(vlmoe_trainer *t, const vlm_prediction *p, vlm_idmap *seen,
+                               vlm_text *out)
 {
     vlm_sample_view view = {0};
     vlm_json *doc = NULL;
@@ -45,26 +64,27 @@ static vlmoe_status put_sample(vlmoe_trainer *t, const vlm_prediction *p, vlm_te
         VLM_TRY(vlm_json_parse(view.json, view.json_bytes, view.key, false, &doc, &t->error));
     row.id = id_of(t, doc ? vlm_json_root(doc) : NULL, &row.is_number, number);
     for (int i = 0; i < p->n; i++) answer[i] = t->classes->name[p->label[i]];
-    if (row.id) vlm_result_put(form_of(t), &row, out);
+    vlmoe_status st = check_id(t, row.id, view.key, seen);
+    if (!st) vlm_result_put(form_of(t), &row, out);
     vlm_json_free(doc);
-    return row.id ? VLMOE_OK
-                  : vlm_fail(&t->error, VLMOE_E_FORMAT,
-                             "--results: sample %s has no \"%s\" in its json, so its answer has no "
-                             "name",
-                             view.key, t->task->kind == VLM_TASK_NLVR2 ? "identifier" : "id");
+    return st;
 }
 
 vlmoe_status vlm_cli_results(vlm_cli_evaluation *e, vlm_text *out)
 {
     vlmoe_trainer *t = e->model.trainer;
+    vlm_idmap seen = {0};
+    vlmoe_status st = VLMOE_OK;
     if (e->tally.ranked[0].n) return vlm_cli_ranked(e, out);
     if (!t->classes)
         return vlm_fail(&t->error, VLMOE_E_ARG,
                         "--results is for models that were tuned on a task, this is task %s",
                         t->task->name);
     vlm_result_begin(form_of(t), out);
-    for (int64_t i = 0; i < e->tally.n_predictions; i++)
-        VLM_TRY(put_sample(t, &e->tally.predictions[i], out));
+    for (int64_t i = 0; i < e->tally.n_predictions && !st; i++)
+        st = put_sample(t, &e->tally.predictions[i], &seen, out);
+    vlm_idmap_free(&seen);
+    if (st) return st;
     vlm_result_end(form_of(t), out);
     return out->failed ? vlm_fail(&t->error, VLMOE_E_NOMEM, "out of memory for results") : VLMOE_OK;
 }

@@ -46,28 +46,6 @@ typedef struct vqa_state {
     vlm_vqa_tally tally;
 } vqa_state;
 
-/* The texts of "answers", objects with "answer" or texts; the caller frees the list. */
-static vlmoe_status read_truth(const vlm_records *records, const vlm_value *value,
-                               const char ***out, int64_t *n, vlmoe_error *error)
-{
-    const vlm_value *list = vlm_json_get(value, "answers");
-    *n = vlm_json_size(list);
-    if (*n < 1 || vlm_json_kind_of(list) != VLM_JSON_ARRAY)
-        return vlm_records_fail(records, error, "the question has no answers");
-    *out = vlm_alloc_array((size_t)*n, sizeof **out);
-    if (!*out) return vlm_fail(error, VLMOE_E_NOMEM, "no memory for answers");
-    int64_t i = 0;
-    for (const vlm_value *answer = vlm_json_first(list); answer; answer = vlm_json_next(answer)) {
-        const char *text = vlm_json_text(answer);
-        if (!text) text = vlm_json_text(vlm_json_get(answer, "answer"));
-        (*out)[i++] = text;
-        if (text) continue;
-        vlm_free(*out);
-        return vlm_records_fail(records, error, "answer %lld is no text", (long long)i);
-    }
-    return VLMOE_OK;
-}
-
 static vlmoe_status visit_question(void *user, const char *path, const vlm_records *records,
                                    const vlm_value *value, vlmoe_error *error)
 {
@@ -78,9 +56,11 @@ static vlmoe_status visit_question(void *user, const char *path, const vlm_recor
     double score = 0.0;
     if (!id) return vlm_records_fail(records, error, "a question needs question_id");
     VLM_TRY(vlm_scored_take(&state->answers, id, path, &at, error));
-    VLM_TRY(read_truth(records, value, &truth, &n, error));
-    vlmoe_status st = VLMOE_OK;
-    if (at >= 0)
+    vlmoe_status st = vlm_vqa_truth(vlm_json_get(value, "answers"), &truth, &n, error);
+    if (!st && !n) st = vlm_fail(error, VLMOE_E_FORMAT, "the question has no answers");
+    if (st == VLMOE_E_FORMAT)
+        vlm_fail_in(error, "%s byte %llu", path, (unsigned long long)vlm_records_offset(records));
+    if (!st && at >= 0)
         st = vlm_vqa_score(vlm_scored_text(&state->answers, at, 0), truth, n, &score, error);
     vlm_free(truth);
     if (st) return st;

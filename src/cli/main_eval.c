@@ -63,6 +63,11 @@ static vlmoe_status measure(vlm_cli_evaluation *e, const options *o)
         return vlm_fail(&t->error, VLMOE_E_ARG,
                         "no held-out data: set data.val_images, data.val_texts or data.val_pairs "
                         "to folders of shards");
+    if (o->examples && (t->head || !can_hide_words(t) || !o->n_rates))
+        return vlm_fail(
+            &t->error, VLMOE_E_ARG,
+            "--examples shows hidden words: it needs a pretrained model, data.val_pairs "
+            "and a share above 0 in --words");
     if (t->head) {
         e->baseline.samples[t->task->stream] = vlm_source_held_out(t->val, t->task->stream);
         if (o->has_rates && o->n_rates)

@@ -266,6 +266,13 @@ static vlmoe_status encode(const vlm_source *source, const place *at, const vlm_
     return VLMOE_OK;
 }
 
+static bool is_blank(const vlm_bytes *text)
+{
+    size_t first = 0;
+    while (first < text->bytes && text->data[first] <= ' ') first++;
+    return first == text->bytes;
+}
+
 int64_t vlm_caption_number(const vlm_bytes *text)
 {
     size_t first = 0, end = text->bytes;
@@ -284,6 +291,9 @@ static vlmoe_status fill_text(const vlm_source *source, const place *at, const v
         return vlm_fail(error, VLMOE_E_FORMAT,
                         "the sample has %d text%s, and this task reads two: premise and hypothesis",
                         sample->n_texts, sample->n_texts == 1 ? "" : "s");
+    for (int i = 0; sets->has_two_texts && i < 2; i++)
+        if (is_blank(&sample->texts[i]))
+            return vlm_fail(error, VLMOE_E_FORMAT, "text %d of its two is empty", i + 1);
     VLM_TRY(encode(source, at, sample, group, &n, error));
     hide_words(source, at, n, group->token + group->n_tokens,
                group->token_target + group->n_tokens);

@@ -168,7 +168,7 @@ static uint64_t picture_key(int stream, int64_t number, bool is_shared)
     return ((uint64_t)number * VLM_STREAMS + (uint64_t)stream) * 2 + is_shared;
 }
 
-static vlmoe_status lacks_picture(int found, const vlm_sets *sets, vlmoe_error *error)
+static vlmoe_status other_pictures(int found, const vlm_sets *sets, vlmoe_error *error)
 {
     if (!found) return vlm_fail(error, VLMOE_E_FORMAT, "the sample has no picture");
     return vlm_fail(error, VLMOE_E_FORMAT, "the sample has %d picture%s, and this task reads %d",
@@ -205,7 +205,8 @@ vlmoe_status vlm_sets_picture(const vlm_sets *sets, const vlm_sample_at *at, int
     const vlm_sample *sample = at->sample;
     const int own = sample->image2.data ? 2 : sample->image.data ? 1 : 0;
     const int found = own ? own : at->facts->n_pictures;
-    if (which >= found) return lacks_picture(found, sets, error);
+    const bool has_more = sets->is_labelled && found > sets->n_pictures; /* would be passed over */
+    if (which >= found || has_more) return other_pictures(found, sets, error);
     if (!own) return shared_picture(sets, at, which, out, error);
     *out = (vlm_picture_file){
         .file = which ? sample->image2 : sample->image,

@@ -51,6 +51,31 @@ vlmoe_status vlm_vqa_score(const char *answer, const char *const *truth, int64_t
     return is_good ? VLMOE_OK : vlm_fail(error, VLMOE_E_NOMEM, "no memory to score an answer");
 }
 
+vlmoe_status vlm_vqa_truth(const vlm_value *answers, const char ***out, int64_t *n,
+                           vlmoe_error *error)
+{
+    const char **list = NULL;
+    int64_t found = 0;
+    *out = NULL;
+    *n = 0;
+    if (!answers) return VLMOE_OK;
+    if (vlm_json_kind_of(answers) != VLM_JSON_ARRAY)
+        return vlm_fail(error, VLMOE_E_FORMAT, "\"answers\" is no list");
+    list = vlm_alloc_array((size_t)VLM_MAX(vlm_json_size(answers), 1), sizeof *list);
+    if (!list) return vlm_fail(error, VLMOE_E_NOMEM, "no memory for answers");
+    for (const vlm_value *a = vlm_json_first(answers); a; a = vlm_json_next(a)) {
+        const char *text = vlm_json_text(a);
+        if (!text) text = vlm_json_text(vlm_json_get(a, "answer"));
+        list[found++] = text;
+        if (text) continue;
+        vlm_free(list);
+        return vlm_fail(error, VLMOE_E_FORMAT, "answer %lld is no text", (long long)found);
+    }
+    *out = list;
+    *n = found;
+    return VLMOE_OK;
+}
+
 double vlm_vqa_target(int64_t count)
 {
     static const double target[] = {0.0, 0.3, 0.6, 0.9};

@@ -18,6 +18,7 @@
 #ifndef VLM_METRIC_VQA_H
 #define VLM_METRIC_VQA_H
 
+#include "base_json.h"
 #include "metric_named.h"
 
 char *vlm_vqa_trim(const char *text);      /* rule 1; caller frees with vlm_free, NULL = no memory */
@@ -25,6 +26,10 @@ char *vlm_vqa_normalise(const char *text); /* rules 3 to 5; likewise */
 
 /* Rules 1, 2 and 6. Errors: ARG (n < 1), NOMEM. */
 vlmoe_status vlm_vqa_score(const char *answer, const char *const *truth, int64_t n, double *out, vlmoe_error *error);
+
+/* Annotators' answers out of JSON: a list of texts, or of objects with "answer". Borrowed; the caller frees the list. Nothing (NULL, 0)
+ * where there is no list. Errors: FORMAT (an answer that is no text), NOMEM. */
+vlmoe_status vlm_vqa_truth(const vlm_value *answers, const char ***out, int64_t *n, vlmoe_error *error);
 
 /* Soft target in training of an answer that count of ten annotators gave: 0, 0.3, 0.6, 0.9, 1. */
 double vlm_vqa_target(int64_t count);

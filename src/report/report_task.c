@@ -240,6 +240,7 @@ static const struct {
     {"recall", "mean of the six recalls", false},
     {"dual recall", "mean of the six recalls, by similarity alone", false},
     {"1K recall", "mean of the six recalls, over folds of a thousand pictures", false},
+    {"without label", "held-out samples that no score is about", true},
     {"median rank of texts", "the best right text of a picture, by similarity alone", true},
     {"median rank of images", "the best right picture of a text, by similarity alone", true},
 };

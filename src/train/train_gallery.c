@@ -60,6 +60,22 @@ static vlmoe_status reserve(vlm_gallery *g)
     return g->pixels ? VLMOE_OK : vlm_gallery_no_memory(g);
 }
 
+/* As data_group.c judges a text in training. */
+static vlmoe_status check_length(vlm_gallery *g, const char *key, int k, int64_t n_all)
+{
+    vlmoe_trainer *t = g->t;
+    const int64_t limit = t->config->model.text_len;
+    if (n_all <= 2)
+        return vlm_fail(&t->error, VLMOE_E_FORMAT, "held-out sample %s: caption %d is empty", key,
+                        k);
+    g->n_cut += n_all > limit;
+    if (n_all <= limit || strcmp(t->config->data.overlong, "error")) return VLMOE_OK;
+    return vlm_fail(&t->error, VLMOE_E_FORMAT,
+                    "held-out sample %s: caption %d has %lld tokens, model.text_len is %lld and "
+                    "data.overlong is \"error\"",
+                    key, k, (long long)n_all, (long long)limit);
+}
+
 static vlmoe_status read_texts(vlm_gallery *g)
 {
     vlmoe_trainer *t = g->t;
@@ -73,6 +89,7 @@ static vlmoe_status read_texts(vlm_gallery *g)
             VLM_TRY(vlm_spm_encode(t->spm, (const char *)text->data, text->bytes,
                                    t->config->model.text_len, g->token + g->offset[j], &n, &n_all,
                                    &t->error));
+            VLM_TRY(check_length(g, view.key, k, n_all));
             g->offset[j + 1] = g->offset[j] + n;
             g->image_of[j] = i;
             g->number[j] = vlm_caption_number(text);

@@ -7,6 +7,7 @@
 /* The held-out set, encoded. */
 typedef struct vlm_gallery {
     vlmoe_trainer *t;
+    int64_t n_cut; /* texts of more tokens than the model takes */
     int64_t n_images, n_texts, width, picture_bytes, per_batch;
     uint8_t *pixels;             /* [n_images] pictures; NULL: too many, loaded when wanted */
     int32_t *token;              /* texts one after the other */

@@ -258,6 +258,7 @@ vlmoe_status vlm_retrieval_evaluate(vlmoe_trainer *t, vlm_tally *tally)
     if (!st) st = recall_of(&g, NULL, keeps_alone ? ranked : NULL, &alone);
     if (!st && reranks) st = rerank(&g, tally, &again);
     const bool has_folds = !st && fold_of(&g) > 0;
+    tally->cut += g.n_cut;
     vlm_gallery_close(&g);
     if (st) return st;
     put("", &best->all, out);

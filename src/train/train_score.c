@@ -40,15 +40,14 @@ static double soft_score(const judged *j)
 
 static vlmoe_status add_vqa(scorer *s, const judged *j)
 {
-    enum { MOST = 64 };
-    const vlm_value *answers = vlm_json_get(j->json, "answers");
-    const char *truth[MOST], *name = s->t->classes->name[j->prediction->label[0]];
+    const char **truth = NULL, *name = s->t->classes->name[j->prediction->label[0]];
     double score = soft_score(j);
     int64_t n = 0;
-    for (const vlm_value *a = vlm_json_first(answers); a && n < MOST; a = vlm_json_next(a))
-        if (vlm_json_text(a)) truth[n++] = vlm_json_text(a);
-    if (!n && j->label < 0) return VLMOE_OK;
-    if (n) VLM_TRY(vlm_vqa_score(name, truth, n, &score, &s->t->error));
+    vlmoe_status st = vlm_vqa_truth(vlm_json_get(j->json, "answers"), &truth, &n, &s->t->error);
+    const bool is_judged = n > 0 || j->label >= 0;
+    if (!st && n) st = vlm_vqa_score(name, truth, n, &score, &s->t->error);
+    vlm_free(truth);
+    if (st || !is_judged) return st;
     for (int i = 0; i < j->facts->n_labels; i++)
         s->constant[j->facts->label[i]] += (double)j->facts->score[i];
     s->n++;
@@ -88,6 +87,7 @@ static vlmoe_status judge(scorer *s, const vlm_prediction *p)
     for (int i = 1, most = 0; i < facts.n_labels; i++)
         if (facts.score[i] > facts.score[most]) j.label = facts.label[most = i];
     vlmoe_status st = t->task->kind == VLM_TASK_VQA ? add_vqa(s, &j) : add_class(s, &j);
+    if (st) vlm_fail_in(&t->error, "held-out sample %s", view.key);
     vlm_json_free(doc);
     return st;
 }
@@ -136,6 +136,15 @@ static void put_scores(scorer *s, vlm_scores *out)
     vlm_scores_put(out, top.chance, "chance");
 }
 
+/* Samples that no score is about; where no sample has a label there are no scores either. */
+static void put_unjudged(int64_t n, vlm_scores *out)
+{
+    if (!n || !out->n) return;
+    const int before = out->n;
+    vlm_scores_put(out, (double)n, "without label");
+    if (out->n > before) out->at[before].is_share = false;
+}
+
 static vlmoe_status open_scorer(scorer *s)
 {
     vlmoe_error *error = &s->t->error;
@@ -155,6 +164,7 @@ vlmoe_status vlm_task_score(vlmoe_trainer *t, vlm_tally *tally)
     for (int64_t i = 0; i < tally->n_predictions && !st; i++)
         st = judge(&s, &tally->predictions[i]);
     if (!st) put_scores(&s, &tally->scores);
+    if (!st) put_unjudged(tally->n_predictions - s.n, &tally->scores);
     vlm_vqa_tally_free(&s.vqa);
     vlm_free(s.constant);
     vlm_nlvr2_destroy(s.nlvr2);
