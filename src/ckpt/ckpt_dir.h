@@ -59,6 +59,9 @@ vlmoe_status vlm_ckpt_prune(const char *parent, int keep_last, const char *keep_
 /* Path of the step folder with the highest number that opens (sizes, not hashes); *out NULL when
  * there is none. Caller frees. */
 vlmoe_status vlm_ckpt_latest(const char *parent, char **out, vlmoe_error *error);
+/* What a path given by a person stands for: a checkpoint itself (without slashes at its end), or a run's latest. Caller frees.
+ * Errors: IO (no folder, or none in it), NOMEM, and what is wrong with the newest where none opens. */
+vlmoe_status vlm_ckpt_find(const char *path, char **out, vlmoe_error *error);
 
 typedef struct vlm_ckpt_best {
     char checkpoint[VLM_CKPT_NAME];

@@ -173,12 +173,10 @@ vlmoe_status vlm_ckpt_prune(const char *parent, int keep_last, const char *keep_
     return status;
 }
 
-vlmoe_status vlm_ckpt_latest(const char *parent, char **out, vlmoe_error *error)
+/* why: what is wrong with the newest, where none opens; its status is OK where there are none. */
+static vlmoe_status newest_whole(const char *parent, char **out, vlmoe_error *why,
+                                 vlmoe_error *error)
 {
-    if (!vlm_path_exists(parent)) {
-        *out = NULL;
-        return VLMOE_OK;
-    }
     history h;
     VLM_TRY(history_read(parent, &h, error));
     vlmoe_status status = VLMOE_OK;
@@ -190,7 +188,7 @@ vlmoe_status vlm_ckpt_latest(const char *parent, char **out, vlmoe_error *error)
             break;
         }
         vlm_ckpt *ckpt = NULL;
-        vlmoe_status opened = vlm_ckpt_open(found, false, &ckpt, NULL);
+        vlmoe_status opened = vlm_ckpt_open(found, false, &ckpt, i ? NULL : why);
         vlm_ckpt_close(ckpt);
         if (!opened) break;
         vlm_free(found);
@@ -201,6 +199,48 @@ vlmoe_status vlm_ckpt_latest(const char *parent, char **out, vlmoe_error *error)
     history_free(&h);
     if (!status) *out = found;
     return status;
+}
+
+vlmoe_status vlm_ckpt_latest(const char *parent, char **out, vlmoe_error *error)
+{
+    *out = NULL;
+    return vlm_path_exists(parent) ? newest_whole(parent, out, NULL, error) : VLMOE_OK;
+}
+
+static bool is_checkpoint(const char *path)
+{
+    char *inside = vlm_path_join(path, VLM_CKPT_CHECKSUMS);
+    bool is_there = inside && vlm_path_exists(inside);
+    vlm_free(inside);
+    return is_there;
+}
+
+/* A copy of path whose last part is a name, so that its folder is the run's. */
+static char *without_slash(const char *path)
+{
+    char *copy = vlm_strdup(path);
+    size_t n = copy ? strlen(copy) : 0;
+    while (n > 1 && copy[n - 1] == '/') copy[--n] = 0;
+    return copy;
+}
+
+vlmoe_status vlm_ckpt_find(const char *path, char **out, vlmoe_error *error)
+{
+    vlmoe_error why = {0};
+    *out = NULL;
+    if (!vlm_path_is_dir(path))
+        return vlm_fail(error, VLMOE_E_IO, "%s is not a folder: no run was saved there", path);
+    if (is_checkpoint(path)) {
+        *out = without_slash(path);
+        return *out ? VLMOE_OK : no_memory(path, error);
+    }
+    VLM_TRY(newest_whole(path, out, &why, error));
+    if (*out) return VLMOE_OK;
+    if (why.status)
+        return vlm_fail(error, why.status, "%s holds no checkpoint that is whole; the newest: %s",
+                        path, why.text);
+    return vlm_fail(error, VLMOE_E_IO, "%s holds no checkpoint (a folder step-XXXXXXXX with %s)",
+                    path, VLM_CKPT_CHECKSUMS);
 }
 
 vlmoe_status vlm_ckpt_put_best(const char *parent, const vlm_ckpt_best *best, vlmoe_error *error)

@@ -23,23 +23,6 @@ vlm_log vlm_cli_log(const char *tool)
 
 /* ---- which checkpoint ---- */
 
-static bool is_checkpoint(const char *path)
-{
-    char *inside = vlm_path_join(path, VLM_CKPT_CHECKSUMS);
-    bool is_there = inside && vlm_path_exists(inside);
-    vlm_free(inside);
-    return is_there;
-}
-
-/* A copy of path whose last part is a name, so that its folder is the run's. */
-static char *without_slash(const char *path)
-{
-    char *copy = vlm_strdup(path);
-    size_t n = copy ? strlen(copy) : 0;
-    while (n > 1 && copy[n - 1] == '/') copy[--n] = 0;
-    return copy;
-}
-
 static vlmoe_status find_best(const char *run, char **out, vlmoe_error *error)
 {
     vlm_ckpt_best best = {0};
@@ -54,16 +37,8 @@ static vlmoe_status find_best(const char *run, char **out, vlmoe_error *error)
 
 vlmoe_status vlm_cli_checkpoint_find(const char *path, bool best, char **out, vlmoe_error *error)
 {
-    char *found = NULL;
-    if (!vlm_path_is_dir(path))
-        return vlm_fail(error, VLMOE_E_IO, "%s is not a folder: no run was saved there", path);
-    if (best) return find_best(path, out, error);
-    if (is_checkpoint(path)) found = without_slash(path);
-    else VLM_TRY(vlm_ckpt_latest(path, &found, error));
-    if (!found)
-        return vlm_fail(error, VLMOE_E_IO, "%s holds no checkpoint (a folder step-XXXXXXXX)", path);
-    *out = found;
-    return VLMOE_OK;
+    return best && vlm_path_is_dir(path) ? find_best(path, out, error)
+                                         : vlm_ckpt_find(path, out, error);
 }
 
 /* ---- whose data ---- */

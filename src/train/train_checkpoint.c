@@ -225,26 +225,10 @@ static vlmoe_status read_state(vlm_checkpoint *c, vlmoe_error *error)
     return st;
 }
 
-/* A run's folder stands for its newest checkpoint. */
-static vlmoe_status resolve(const char *path, char **out, vlmoe_error *error)
-{
-    char *inside = vlm_path_join(path, VLM_CKPT_CHECKSUMS);
-    bool is_checkpoint = inside && vlm_path_exists(inside);
-    vlm_free(inside);
-    if (!vlm_path_is_dir(path)) return vlm_fail(error, VLMOE_E_IO, "%s is not a folder", path);
-    if (is_checkpoint) *out = vlm_strdup(path);
-    else VLM_TRY(vlm_ckpt_latest(path, out, error));
-    if (!*out)
-        return vlm_fail(error, VLMOE_E_IO,
-                        "%s holds no checkpoint (a folder step-XXXXXXXX with %s)", path,
-                        VLM_CKPT_CHECKSUMS);
-    return VLMOE_OK;
-}
-
 vlmoe_status vlm_checkpoint_open(const char *path, vlm_checkpoint *out, vlmoe_error *error)
 {
     vlm_checkpoint c = {0};
-    VLM_TRY(resolve(path, &c.path, error));
+    VLM_TRY(vlm_ckpt_find(path, &c.path, error));
     vlmoe_status st = vlm_ckpt_open(c.path, true, &c.files, error);
     if (!st) st = read_state(&c, error);
     if (!st) st = read_config(&c, error);

@@ -333,6 +333,30 @@ TEST(latest_is_the_highest_number_that_is_complete)
     vlm_free(parent);
 }
 
+TEST(a_path_stands_for_a_checkpoint_or_a_runs_latest)
+{
+    char *parent = new_parent("find"), *found = NULL, *again = NULL;
+    vlmoe_error error = {0};
+    CHECK_STATUS(vlm_dir_make(parent, NULL), VLMOE_OK);
+    CHECK_STATUS(vlm_ckpt_find(parent, &found, &error), VLMOE_E_IO);
+    CHECK_HAS(error.text, "holds no checkpoint (a folder step-XXXXXXXX");
+    write_checkpoint(parent, "step-00000009", "abc");
+    CHECK_STATUS(vlm_ckpt_find(parent, &found, NULL), VLMOE_OK);
+    char *slashed = vlm_format("%s//", found);
+    CHECK_STATUS(vlm_ckpt_find(slashed, &again, NULL), VLMOE_OK);
+    CHECK_TEXT(again, found);
+    vlm_free(again);
+    put(found, "weights", "ab"); /* a byte short */
+    error = (vlmoe_error){0};
+    CHECK_STATUS(vlm_ckpt_find(parent, &again, &error), VLMOE_E_FORMAT);
+    CHECK_HAS(error.text, "no checkpoint that is whole; the newest: ");
+    CHECK_HAS(error.text, "weights");
+    CHECK_STATUS(vlm_ckpt_find("/nowhere/at/all", &again, NULL), VLMOE_E_IO);
+    vlm_free(slashed);
+    vlm_free(found);
+    vlm_free(parent);
+}
+
 TEST(the_best_checkpoint_is_remembered)
 {
     char *parent = new_parent("best");
