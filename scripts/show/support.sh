@@ -70,12 +70,16 @@ need_tasks() { # the demo's labelled sets
     fi
 }
 
-need_pretrained() { # the finished quick run
-    if ! ls -d runs/emoji_quick/step-00001000 >/dev/null 2>&1; then
-        echo "$show: the quick run is trained first (about three minutes)"
+need_run() { # need_run NAME WHAT: the finished pretraining configs/NAME.json in runs/NAME
+    if ! ls -d "runs/$1/step-00001000" >/dev/null 2>&1; then
+        echo "$show: $2 is trained first"
         need_demo
-        "$build/vlmoe-train" --config configs/emoji_quick.json --resume || fail "the quick run failed"
+        "$build/vlmoe-train" --config "configs/$1.json" --resume || fail "$2 failed"
     fi
+}
+
+need_pretrained() {
+    need_run emoji_quick "the quick run (about three minutes)"
 }
 
 need_bench_data() { # what scripts/bench/make_data.sh makes of the demo's
