@@ -99,26 +99,34 @@ static vlmoe_status write_text(const char *path, vlm_text *text, vlmoe_error *er
     return st;
 }
 
+static vlmoe_status write_results(vlm_cli_evaluation *e, const char *path)
+{
+    vlm_text text = {0};
+    vlmoe_status st = vlm_cli_results(e, &text);
+    if (!st) return write_text(path, &text, &e->model.trainer->error);
+    vlm_text_free(&text);
+    return st;
+}
+
+static vlmoe_status write_examples(vlm_cli_evaluation *e, const char *path)
+{
+    vlm_text text = {0};
+    vlmoe_status st = VLMOE_OK;
+    for (int i = 0; i < e->n_words && !st; i++) st = vlm_cli_words_examples(e, &e->words[i], &text);
+    if (!st) return write_text(path, &text, &e->model.trainer->error);
+    vlm_text_free(&text);
+    return st;
+}
+
 static vlmoe_status write_files(vlm_cli_evaluation *e, const options *o)
 {
-    vlmoe_error *error = &e->model.trainer->error;
-    vlm_text json = {0}, examples = {0};
-    vlmoe_status st = VLMOE_OK;
+    vlm_text json = {0};
     if (o->json) {
         vlm_cli_eval_json(e, &json);
-        VLM_TRY(write_text(o->json, &json, error));
+        VLM_TRY(write_text(o->json, &json, &e->model.trainer->error));
     }
-    if (o->results) {
-        vlm_text results = {0};
-        VLM_TRY(vlm_cli_results(e, &results));
-        VLM_TRY(write_text(o->results, &results, error));
-    }
-    if (!o->examples) return VLMOE_OK;
-    for (int i = 0; i < e->n_words && !st; i++)
-        st = vlm_cli_words_examples(e, &e->words[i], &examples);
-    if (!st) return write_text(o->examples, &examples, error);
-    vlm_text_free(&examples);
-    return st;
+    if (o->results) VLM_TRY(write_results(e, o->results));
+    return o->examples ? write_examples(e, o->examples) : VLMOE_OK;
 }
 
 static int evaluate(const options *o)
