@@ -80,7 +80,7 @@ for task, key in (("vqa", "scores"), ("nlvr2", "labels"), ("classify", "labels")
     given = collections.Counter()
     for row in rows:
         given.update(dict(zip(row["labels"], row["scores"] if key == "scores" else [1.0])))
-    classes = len(open(f"tasks/{task}_val/labels.txt").readlines())
+    classes = len(open(f"tasks/{task}_val/labels.txt").readlines())  # the library's scores are f32
     assert abs(found["majority"] - max(given.values()) / len(rows)) < 1e-6, (task, found, given)
     assert abs(found["chance"] - (sum(given.values()) / len(rows) / classes)) < 1e-6, (task, found, given)
 PYTHON
