@@ -132,6 +132,12 @@ void vlm_names_free(char **names, size_t n)
     vlm_free(names);
 }
 
+bool vlm_path_ends_in(const char *path, const char *end)
+{
+    const size_t n = strlen(path), n_end = strlen(end);
+    return n > n_end && !strcmp(path + n - n_end, end);
+}
+
 char *vlm_path_join(const char *dir, const char *name)
 {
     if (!dir || !dir[0] || name[0] == '/') return vlm_strdup(name);

@@ -43,12 +43,13 @@ bool vlm_path_exists(const char *path);
 bool vlm_path_is_dir(const char *path);
 vlmoe_status vlm_dir_make(const char *path, vlmoe_error *error);        /* with parents; existing is fine */
 vlmoe_status vlm_dir_sync(const char *path, vlmoe_error *error);        /* fsync of a folder */
-vlmoe_status vlm_dir_remove(const char *path, vlmoe_error *error);      /* with all content; a missing one is fine */
+vlmoe_status vlm_dir_remove(const char *path, vlmoe_error *error);      /* with all content, or a file; a missing one is fine */
 /* Sorted names in a folder (no "." and ".."). Caller frees with vlm_names_free. */
 vlmoe_status vlm_dir_list(const char *path, char ***names, size_t *n, vlmoe_error *error);
 void vlm_names_free(char **names, size_t n);
 /* dir + "/" + name, or name alone when name is absolute or dir is NULL or empty. Caller frees with vlm_free; NULL = no memory. */
 char *vlm_path_join(const char *dir, const char *name);
+bool vlm_path_ends_in(const char *path, const char *end); /* with something before it */
 char *vlm_path_dir(const char *path); /* "a/b/c" -> "a/b", "c" -> "." ; caller frees */
 
 #endif

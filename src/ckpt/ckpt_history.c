@@ -309,9 +309,5 @@ vlmoe_status vlm_ckpt_get_best(const char *parent, vlm_ckpt_best *out, bool *fou
 
 vlmoe_status vlm_ckpt_drop_best(const char *parent, vlmoe_error *error)
 {
-    char *path = vlm_path_join(parent, BEST_FILE);
-    if (!path) return no_memory(parent, error);
-    vlmoe_status status = remove(path) ? vlm_fail_errno(error, "remove", path) : VLMOE_OK;
-    vlm_free(path);
-    return status;
+    return remove_in(parent, BEST_FILE, error);
 }

@@ -2,19 +2,15 @@
 #include "cli_manifest.h"
 
 #include <string.h>
+#include "base_file.h"
 #include "base_json.h"
 
 enum { IMAGE_BYTES_MAX = 1 << 30 };
 
-static bool ends_in(const char *text, const char *end)
-{
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && !strcmp(text + n - m, end);
-}
-
 vlmoe_status vlm_manifest_open(vlm_manifest *manifest, vlmoe_error *error)
 {
-    manifest->is_json = ends_in(manifest->path, ".jsonl") || ends_in(manifest->path, ".json");
+    manifest->is_json =
+        vlm_path_ends_in(manifest->path, ".jsonl") || vlm_path_ends_in(manifest->path, ".json");
     manifest->folder = vlm_path_dir(manifest->path);
     if (!manifest->folder) return vlm_fail(error, VLMOE_E_NOMEM, "no memory for a path");
     VLM_TRY(vlm_map_open(manifest->path, &manifest->map, error));

@@ -266,19 +266,19 @@ static vlmoe_status encode(const vlm_source *source, const place *at, const vlm_
     return VLMOE_OK;
 }
 
-static bool is_blank(const vlm_bytes *text)
-{
-    size_t first = 0;
-    while (first < text->bytes && text->data[first] <= ' ') first++;
-    return first == text->bytes;
-}
-
-int64_t vlm_caption_number(const vlm_bytes *text)
+/* Without white space and control characters at its ends. */
+static vlm_bytes trimmed(const vlm_bytes *text)
 {
     size_t first = 0, end = text->bytes;
     while (first < end && text->data[first] <= ' ') first++;
     while (end > first && text->data[end - 1] <= ' ') end--;
-    return (int64_t)vlm_hash64(text->data + first, end - first);
+    return (vlm_bytes){text->data + first, end - first};
+}
+
+int64_t vlm_caption_number(const vlm_bytes *text)
+{
+    const vlm_bytes words = trimmed(text);
+    return (int64_t)vlm_hash64(words.data, words.bytes);
 }
 
 static vlmoe_status fill_text(const vlm_source *source, const place *at, const vlm_sample *sample,
@@ -292,7 +292,7 @@ static vlmoe_status fill_text(const vlm_source *source, const place *at, const v
                         "the sample has %d text%s, and this task reads two: premise and hypothesis",
                         sample->n_texts, sample->n_texts == 1 ? "" : "s");
     for (int i = 0; sets->has_two_texts && i < 2; i++)
-        if (is_blank(&sample->texts[i]))
+        if (!trimmed(&sample->texts[i]).bytes)
             return vlm_fail(error, VLMOE_E_FORMAT, "text %d of its two is empty", i + 1);
     VLM_TRY(encode(source, at, sample, group, &n, error));
     hide_words(source, at, n, group->token + group->n_tokens,

@@ -97,12 +97,6 @@ static vlmoe_status open_shard(shard *s, vlmoe_error *error)
     return s->has_index ? VLMOE_OK : scan(s, &s->index, error);
 }
 
-static bool ends_in(const char *name, const char *end)
-{
-    const size_t n = strlen(name), n_end = strlen(end);
-    return n > n_end && !strcmp(name + n - n_end, end);
-}
-
 /* Room for n more paths. */
 static vlmoe_status grow(vlm_shards *set, int64_t n, vlmoe_error *error)
 {
@@ -135,11 +129,12 @@ static vlmoe_status list(vlm_shards *set, const char *path, vlmoe_error *error)
     vlmoe_status st = grow(set, (int64_t)n, error);
     int64_t before = set->n_shards;
     for (size_t i = 0; i < n && !st; i++) {
-        if (ends_in(names[i], ".tar.part")) /* the tars beside it are some of a set's */
+        if (vlm_path_ends_in(names[i], ".tar.part")) /* the tars beside it are some of a set's */
             st = vlm_fail(error, VLMOE_E_FORMAT,
                           "%s holds %s: what wrote it did not come to its end; pack it again", path,
                           names[i]);
-        if (ends_in(names[i], ".tar")) st = add_path(set, vlm_path_join(path, names[i]), error);
+        if (vlm_path_ends_in(names[i], ".tar"))
+            st = add_path(set, vlm_path_join(path, names[i]), error);
     }
     vlm_names_free(names, n);
     if (!st && set->n_shards == before)

@@ -36,7 +36,7 @@ static vlmoe_status take_away(const char *dir, const char *name, vlmoe_error *er
 {
     char *path = vlm_path_join(dir, name);
     if (!path) return vlm_fail(error, VLMOE_E_NOMEM, "no memory for a path");
-    vlmoe_status st = remove(path) ? vlm_fail_errno(error, "remove", path) : VLMOE_OK;
+    vlmoe_status st = vlm_dir_remove(path, error);
     vlm_free(path);
     return st;
 }
@@ -49,8 +49,7 @@ static vlmoe_status check_dir(const char *dir, vlmoe_error *error)
     VLM_TRY(vlm_dir_list(dir, &names, &n, error));
     vlmoe_status st = VLMOE_OK;
     for (size_t i = 0; i < n && !st; i++) {
-        size_t length = strlen(names[i]);
-        if (length > 4 && !strcmp(names[i] + length - 4, ".tar"))
+        if (vlm_path_ends_in(names[i], ".tar"))
             st = vlm_fail(error, VLMOE_E_ARG, "%s holds %s already; a set needs a folder without",
                           dir, names[i]);
     }
