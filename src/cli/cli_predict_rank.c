@@ -1,6 +1,7 @@
 /* vlmoe-eval predict of retrieval: captions for a picture, pictures for a text. */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "base_file.h"
 #include "base_json.h"
@@ -21,7 +22,6 @@ typedef struct ranking {
     float *one, *all;        /* [width], [n, width] features */
     uint8_t *pixels;         /* [BATCH] pictures */
     int32_t *token, *offset; /* of BATCH texts */
-    float *score;            /* [n] cosines */
 } ranking;
 
 static vlmoe_status no_memory(const ranking *r)
@@ -92,12 +92,10 @@ static vlmoe_status reserve(ranking *r)
     r->picture_bytes = m->image_size * m->image_size * 3;
     r->one = vlm_alloc_array((size_t)r->width, sizeof *r->one);
     r->all = vlm_alloc_array((size_t)(r->width * VLM_MAX(r->n, 1)), sizeof *r->all);
-    r->score = vlm_alloc_array((size_t)VLM_MAX(r->n, 1), sizeof *r->score);
     r->pixels = vlm_alloc_array(BATCH, (size_t)r->picture_bytes);
     r->token = vlm_alloc_array((size_t)(BATCH * m->text_len), sizeof *r->token);
     r->offset = vlm_alloc_array(BATCH + 1, sizeof *r->offset);
-    return r->one && r->all && r->score && r->pixels && r->token && r->offset ? VLMOE_OK
-                                                                              : no_memory(r);
+    return r->one && r->all && r->pixels && r->token && r->offset ? VLMOE_OK : no_memory(r);
 }
 
 /* ---- encoding ---- */
@@ -179,31 +177,45 @@ static vlmoe_status encode_images(ranking *r)
 
 /* ---- order ---- */
 
+typedef struct place {
+    int64_t at;
+    float score;
+} place;
+
 typedef struct ordering {
-    int64_t n_read;    /* so many of the best are read together with what they are ranked for */
-    int64_t *best;     /* [n] by similarity */
-    int64_t *again;    /* [n_read] places of best, in the order of sum */
-    float *odds, *sum; /* [n_read] of matching; and with similarity */
+    int64_t n_read; /* so many of the best are read together with what they are ranked for */
+    place *best;    /* [n] candidates by similarity */
+    place *again;   /* [n_read] places of best, by similarity over the temperature plus odds */
+    float *odds;    /* [n_read] of matching, of the candidate at this place of best */
 } ordering;
 
-static void score_all(ranking *r)
+/* The best first, equal ones as they come. */
+static int by_score(const void *a, const void *b)
+{
+    const place *x = a, *y = b;
+    if (x->score != y->score) return x->score < y->score ? 1 : -1;
+    return x->at < y->at ? -1 : x->at > y->at;
+}
+
+static void score_all(const ranking *r, place *out)
 {
     for (int64_t i = 0; i < r->n; i++) {
         double sum = 0.0;
         for (int64_t c = 0; c < r->width; c++)
             sum += (double)r->one[c] * (double)r->all[i * r->width + c];
-        r->score[i] = (float)sum;
+        out[i] = (place){i, (float)sum};
     }
+    qsort(out, (size_t)r->n, sizeof *out, by_score);
 }
 
 /* Log-odds of n <= BATCH candidates with what they are ranked for. */
-static vlmoe_status match_batch(ranking *r, int64_t n, const int64_t *best, float *out)
+static vlmoe_status match_batch(ranking *r, int64_t n, const place *best, float *out)
 {
     const char *text[BATCH];
     const bool by_text = r->o->images != NULL;
     for (int64_t i = 0; i < n; i++) {
-        const char *file = by_text ? r->name[best[i]] : r->o->image[0];
-        text[i] = by_text ? r->o->text[0] : r->name[best[i]];
+        const char *file = by_text ? r->name[best[i].at] : r->o->image[0];
+        text[i] = by_text ? r->o->text[0] : r->name[best[i].at];
         VLM_TRY(vlm_picture_load(r->t->config, file, r->pixels + i * r->picture_bytes, r->error));
     }
     VLM_TRY(put_texts(r, text, n));
@@ -212,7 +224,7 @@ static vlmoe_status match_batch(ranking *r, int64_t n, const int64_t *best, floa
     return own_error(r, vlm_matches_encode(r->t, &in, out));
 }
 
-static vlmoe_status match(ranking *r, int64_t n, const int64_t *best, float *out)
+static vlmoe_status match(ranking *r, int64_t n, const place *best, float *out)
 {
     vlmoe_status st = VLMOE_OK;
     for (int64_t i = 0; i < n && !st; i += BATCH)
@@ -225,10 +237,10 @@ static vlmoe_status put_rows(const ranking *r, const ordering *o, vlm_predict_ro
     out->row = vlm_alloc_array((size_t)r->n, sizeof *out->row);
     if (!out->row) return no_memory(r);
     for (int64_t i = 0; i < r->n; i++) {
-        const int64_t at = i < o->n_read ? o->again[i] : i;
+        const int64_t at = i < o->n_read ? o->again[i].at : i;
         const double match_share = i < o->n_read ? 1.0 / (1.0 + exp(-(double)o->odds[at])) : NAN;
-        out->row[i] = (vlm_predict_row){vlm_strdup(r->name[o->best[at]]),
-                                        (double)r->score[o->best[at]], match_share};
+        out->row[i] = (vlm_predict_row){vlm_strdup(r->name[o->best[at].at]),
+                                        (double)o->best[at].score, match_share};
         out->n++;
         if (!out->row[i].name) return no_memory(r);
     }
@@ -244,22 +256,19 @@ static vlmoe_status order(ranking *r, vlm_predict_rows *out)
     ordering o = {.n_read = n_read,
                   .best = vlm_alloc_array((size_t)r->n, sizeof *o.best),
                   .again = vlm_alloc_array(room, sizeof *o.again),
-                  .odds = vlm_alloc_array(room, sizeof *o.odds),
-                  .sum = vlm_alloc_array(room, sizeof *o.sum)};
+                  .odds = vlm_alloc_array(room, sizeof *o.odds)};
     double scale = 1.0;
-    vlmoe_status st = o.best && o.again && o.odds && o.sum
-                          ? own_error(r, vlm_retrieval_scale(r->t, &scale))
-                          : no_memory(r);
-    if (!st) (void)vlm_best_of(r->score, r->n, r->n, o.best);
-    if (!st && n_read) st = match(r, n_read, o.best, o.odds);
+    vlmoe_status st = o.best && o.again && o.odds ? own_error(r, vlm_retrieval_scale(r->t, &scale))
+                                                  : no_memory(r);
+    if (!st) score_all(r, o.best);
+    if (!st) st = match(r, n_read, o.best, o.odds);
     for (int64_t i = 0; !st && i < n_read; i++)
-        o.sum[i] = (float)scale * r->score[o.best[i]] + o.odds[i];
-    if (!st && n_read) (void)vlm_best_of(o.sum, n_read, n_read, o.again);
+        o.again[i] = (place){i, (float)scale * o.best[i].score + o.odds[i]};
+    if (!st) qsort(o.again, (size_t)n_read, sizeof *o.again, by_score);
     if (!st) st = put_rows(r, &o, out);
     vlm_free(o.best);
     vlm_free(o.again);
     vlm_free(o.odds);
-    vlm_free(o.sum);
     return st;
 }
 
@@ -273,14 +282,12 @@ vlmoe_status vlm_predict_rank(const char *tool, vlmoe_trainer *trainer,
     if (!st) st = options->captions ? encode_captions(&r) : encode_images(&r);
     if (!st) {
         tell_cut(&r);
-        score_all(&r);
         st = order(&r, out);
     }
     for (int64_t i = 0; i < r.n; i++) vlm_free(r.name[i]);
     vlm_free(r.name);
     vlm_free(r.one);
     vlm_free(r.all);
-    vlm_free(r.score);
     vlm_free(r.pixels);
     vlm_free(r.token);
     vlm_free(r.offset);

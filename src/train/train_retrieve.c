@@ -67,15 +67,3 @@ vlmoe_status vlm_retrieval_scale(vlmoe_trainer *t, double *out)
     *out = exp(log_scale);
     return st ? vlm_fail(&t->error, st, "%s", vlmoe_context_error(t->ctx)) : VLMOE_OK;
 }
-
-int64_t vlm_best_of(const float *score, int64_t n, int64_t k, int64_t *best)
-{
-    int64_t found = 0;
-    for (int64_t i = 0; i < n; i++) {
-        if (found == k && !(score[i] > score[best[k - 1]])) continue;
-        int64_t at = found < k ? found++ : k - 1;
-        for (; at > 0 && score[best[at - 1]] < score[i]; at--) best[at] = best[at - 1];
-        best[at] = i;
-    }
-    return found;
-}

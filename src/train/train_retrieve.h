@@ -13,9 +13,6 @@ vlmoe_status vlm_matches_encode(vlmoe_trainer *trainer, const vlm_mome_inputs *i
 /* 1 / temperature. */
 vlmoe_status vlm_retrieval_scale(vlmoe_trainer *trainer, double *out);
 
-/* The k best of n scores, best first, equal ones in order: best [min(k, n)]; returns how many. */
-int64_t vlm_best_of(const float *score, int64_t n, int64_t k, int64_t *best);
-
 /* Every held-out picture against every held-out text (all captions of each), both ways, into scores: the mean of six recalls first; with
  * task.rerank (and matching learned) the best candidates of each query are put in order by similarity plus matching, and the figures of
  * similarity alone follow as "dual ...", and of 5,000 pictures (COCO's test set) the means over folds of 1,000 as "1K ...". Texts equal but for white space at the ends stand for each other. With tally->n_ranked the best

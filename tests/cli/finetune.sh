@@ -154,6 +154,18 @@ complained "the text is empty"
 seq 20 >twenty.txt # more than are read at once
 expect 0 predict retrieval --image "$art/red_circle.png" --captions twenty.txt --top 20 task.rerank=18
 [ "$(grep -c match "$work/.out")" -eq 18 ] || fail "not 18 captions read together with the picture"
+echo "7 " >>twenty.txt # the same words: behind the other
+for read in 0 18; do
+    expect 0 predict retrieval --image "$art/red_circle.png" --captions twenty.txt --json "order$read.json" "task.rerank=$read"
+done
+python3 - <<'PYTHON' || fail "the order of what was found"
+import json
+plain, read = (json.load(open(f"order{n}.json"))["answers"] for n in (0, 18))
+lines = open("twenty.txt").read().split("\n")
+assert [r["answer"] for r in plain] == sorted(lines[:-1], key=lambda c: (-{r["answer"]: r["cosine"] for r in plain}[c], lines.index(c)))
+assert not any("match" in r for r in plain) and all(("match" in r) == (n < 18) for n, r in enumerate(read))
+assert {r["answer"] for r in plain[:18]} == {r["answer"] for r in read[:18]} and plain[18:] == read[18:]
+PYTHON
 mkdir folder
 cp "$art/red_circle.png" "$art/blue_cross.png" folder
 expect 0 predict retrieval --text "a red circle" --images folder

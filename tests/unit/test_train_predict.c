@@ -1,8 +1,7 @@
-/* From logits to the likeliest classes, and from scores to the best candidates. */
+/* From logits to the likeliest classes. */
 #include <math.h>
 #include "harness.h"
 #include "train_predict.h"
-#include "train_retrieve.h"
 
 TEST(the_likeliest_classes_come_first_and_equal_ones_in_their_order)
 {
@@ -39,15 +38,4 @@ TEST(large_logits_stay_finite)
     vlm_prediction_make(logits, VLM_COUNT(logits), false, &p);
     CHECK_INT(p.label[0], 0);
     CHECK_CLOSE(p.share[0], 0.5, 0.0);
-}
-
-TEST(the_best_candidates_are_in_order_and_ties_go_to_the_first)
-{
-    const float score[] = {0.5f, 2.0f, 0.5f, 3.0f, 2.0f, -1.0f};
-    int64_t best[6];
-    CHECK_INT(vlm_best_of(score, 6, 4, best), 4);
-    const int64_t want[] = {3, 1, 4, 0};
-    for (int i = 0; i < 4; i++) CHECK_INT(best[i], want[i]);
-    CHECK_INT(vlm_best_of(score, 2, 4, best), 2);
-    CHECK_INT(best[0], 1);
 }
