@@ -5,7 +5,8 @@
   seeds     [0, 1, 2]
   axes      name -> {value: settings}; "base" names the value that holds where an axis is not varied, by default the first
   studies   name -> axes that are varied together, all combinations
-  then      name -> {"config": ..., "set": [...]}: a task that is tuned from every run's last checkpoint (task.init)
+  then      name -> {"config": ..., "set": [...]}: a task that is tuned from every run's last checkpoint (task.init),
+            with its blocks and experts
 
 Runs of several studies that have the same settings are one run.
 """

@@ -39,6 +39,22 @@ before=$(stat -c %Y whole/runs/*/metrics.jsonl)
 expect 0 "${ablate[@]}" table.json whole
 [ "$before" = "$(stat -c %Y whole/runs/*/metrics.jsonl)" ] || fail "finished runs were run again"
 
+# ---- tasks tuned from runs of several shapes; the task's own config has another
+python3 - <<'PYTHON' || fail "then.json"
+import json
+world = json.load(open("world/tiny.json"))
+keys = ("pairs", "val_pairs", "pairs_per_group", "text_model")
+sizes = {key: world["model"][key] for key in world["model"] if key not in ("layers", "width", "heads", "vl_from")}
+json.dump({"run": {"task": "retrieval", "steps": 2, "threads": 1}, "model": sizes, "data": {key: world["data"][key] for key in keys}}, open("retrieval.json", "w"))
+experts = {"4": [], "1": ["moe.v_layers=[]", "moe.t_layers=[]"]}
+json.dump({"config": "world/tiny.json", "set": ["run.steps=2", "run.report=false"], "seeds": [0], "axes": {"experts": experts},
+           "studies": {"experts": ["experts"]}, "then": {"tuned": {"config": "retrieval.json", "set": ["run.report=false"]}}}, open("then.json", "w"))
+PYTHON
+expect 0 "${ablate[@]}" then.json then
+python3 -c 'import csv, sys
+rows = list(csv.DictReader(open(sys.argv[1])))
+assert len(rows) == 2 and all(0 <= float(r["tuned.recall"]) <= 1 for r in rows), rows' then/results.csv || fail "no score of the tuned runs"
+
 # ---- stopped by its time, killed with its training, and taken up: the same models
 expect 10 "${ablate[@]}" table.json broken --minutes 0.01
 said "the same command goes on"
