@@ -60,15 +60,15 @@ static vlmoe_status parse_npy(const char *path, matrix *m, vlmoe_error *error)
                     (long long)m->rows, (long long)m->columns);
 }
 
-static void copy_rows(const matrix *m, int64_t first, int64_t n, float *out)
+static void copy_rows(const matrix *m, int64_t first, int64_t n, double *out)
 {
     const unsigned char *from = m->data + (size_t)first * (size_t)m->columns * m->element;
     int64_t count = n * m->columns;
-    if (m->element == 4) memcpy(out, from, (size_t)count * 4);
-    for (int64_t i = 0; m->element == 8 && i < count; i++) {
-        double value;
-        memcpy(&value, from + 8 * (size_t)i, 8);
-        out[i] = (float)value;
+    if (m->element == 8) memcpy(out, from, (size_t)count * 8);
+    for (int64_t i = 0; m->element == 4 && i < count; i++) {
+        float value;
+        memcpy(&value, from + 4 * (size_t)i, 4);
+        out[i] = value;
     }
 }
 
@@ -157,7 +157,7 @@ static vlmoe_status open_recall(const vlm_recall_set *set, const char *whose, vl
 
 static vlmoe_status show_all(const matrix *m, vlm_recall *recall, vlmoe_error *error)
 {
-    float *block = vlm_alloc_array((size_t)m->columns, ROWS * sizeof *block);
+    double *block = vlm_alloc_array((size_t)m->columns, ROWS * sizeof *block);
     if (!block) return vlm_fail(error, VLMOE_E_NOMEM, "no memory for rows of scores");
     vlmoe_status st = VLMOE_OK;
     for (int time = 0; time < 2; time++)

@@ -9,7 +9,7 @@ const int vlm_recall_at[VLM_RECALL_AT] = {1, 5, 10};
 /* One direction: what is known of each of its n queries. Index 0 = among all candidates, 1 = among those of its fold. */
 typedef struct queries {
     int64_t n;
-    float *best[2];   /* [n] score of the best relevant candidate */
+    double *best[2];  /* [n] score of the best relevant candidate */
     int64_t *rank[2]; /* [n] irrelevant candidates that score as high, so far */
 } queries;
 
@@ -152,18 +152,18 @@ static bool is_same_fold(const vlm_recall *r, int64_t fold, int64_t t)
     return fold == r->fold_of[t];
 }
 
-static void keep_best(queries *q, int64_t query, bool in_fold, float score)
+static void keep_best(queries *q, int64_t query, bool in_fold, double score)
 {
     for (int k = 0; k <= in_fold; k++)
         if (score > q->best[k][query]) q->best[k][query] = score;
 }
 
-static void count_better(queries *q, int64_t query, bool in_fold, float score)
+static void count_better(queries *q, int64_t query, bool in_fold, double score)
 {
     for (int k = 0; k <= in_fold; k++) q->rank[k][query] += score >= q->best[k][query];
 }
 
-static vlmoe_status first_time(vlm_recall *r, int64_t i, const float *score, vlmoe_error *error)
+static vlmoe_status first_time(vlm_recall *r, int64_t i, const double *score, vlmoe_error *error)
 {
     int64_t fold = i / r->fold;
     mark_texts(r, i);
@@ -179,7 +179,7 @@ static vlmoe_status first_time(vlm_recall *r, int64_t i, const float *score, vlm
     return VLMOE_OK;
 }
 
-static void second_time(vlm_recall *r, int64_t i, const float *score)
+static void second_time(vlm_recall *r, int64_t i, const double *score)
 {
     int64_t fold = i / r->fold;
     mark_texts(r, i);
@@ -190,8 +190,8 @@ static void second_time(vlm_recall *r, int64_t i, const float *score)
     }
 }
 
-vlmoe_status vlm_recall_show(vlm_recall *r, int64_t first_image, int64_t n_rows, const float *score,
-                             vlmoe_error *error)
+vlmoe_status vlm_recall_show(vlm_recall *r, int64_t first_image, int64_t n_rows,
+                             const double *score, vlmoe_error *error)
 {
     int64_t time = r->next_row / r->n_images, next = r->next_row % r->n_images;
     if (time > 1 || first_image != next || n_rows < 1 || n_rows > r->n_images - next)

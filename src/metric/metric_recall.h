@@ -42,7 +42,7 @@ void vlm_recall_destroy(vlm_recall *recall);
 /* Rows first_image.. of the matrix, score [n_rows, n_texts]. The matrix is shown twice, each time from the first row to the last
  * and with the same bits: what the best relevant picture of a text scores is known only after the first time.
  * Errors: STATE (not the next row, or shown a third time), NUMERIC (a score is NaN). */
-vlmoe_status vlm_recall_show(vlm_recall *recall, int64_t first_image, int64_t n_rows, const float *score, vlmoe_error *error);
+vlmoe_status vlm_recall_show(vlm_recall *recall, int64_t first_image, int64_t n_rows, const double *score, vlmoe_error *error);
 
 /* Errors: STATE (not shown twice). folds: the mean over folds, where candidates are those of the query's own fold; the same as all
  * when there are none. */

@@ -7,14 +7,15 @@
 typedef struct vlm_ranked {
     int64_t n, k;      /* queries, and at most so many candidates of each; starts zeroed */
     int64_t *at;       /* [n, k] candidates of a query, the best first; -1 where there are fewer */
-    float *order;      /* [n, k] what they are in the order of */
+    double *order;     /* [n, k] what they are in the order of */
     float *score;      /* [n, k] what is said of them */
     bool *is_relevant; /* [n, k] */
 } vlm_ranked;
 
 typedef struct vlm_candidate {
     int64_t at;
-    float order, score;
+    double order;
+    float score;
     bool is_relevant;
 } vlm_candidate;
 

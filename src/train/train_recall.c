@@ -89,16 +89,16 @@ static vlmoe_status match_candidates(vlm_gallery *g, candidates *c)
 
 /* Candidates of a query stand before all others, in the order of similarity plus matching. score: what is said of them, without what puts
  * them ahead. */
-static void rerank_row(const vlm_gallery *g, const candidates *c, int64_t image, float *row,
+static void rerank_row(const vlm_gallery *g, const candidates *c, int64_t image, double *row,
                        float *score)
 {
-    const float ahead = 2.0f * (float)g->scale + c->most + 1.0f;
+    const double ahead = 2.0 * g->scale + (double)c->most + 1.0;
     const int64_t k = c->best.k, n = c->of_images ? 1 : g->n_texts,
                   first = c->of_images ? image : 0;
     for (int64_t i = first * k; i < (first + n) * k; i++) {
         const int64_t text = c->of_images ? c->best.at[i] : i / k;
         if (!c->of_images && c->best.at[i] != image) continue;
-        row[text] += ahead + c->match[i];
+        row[text] += ahead + (double)c->match[i];
         score[text] += c->match[i];
     }
 }
@@ -111,11 +111,12 @@ typedef struct measuring {
     const candidates *c;   /* read together; NULL = none were */
     vlm_ranked *ranked[2]; /* texts of pictures, pictures of texts; NULL = not kept */
     int64_t *mark;         /* [n_texts] by concept: 1 + the picture that it is relevant to */
-    float *rows, *scores;  /* [BLOCK_ROWS, n_texts] what is in order, and what is said of it */
+    double *rows;          /* [BLOCK_ROWS, n_texts] what is in order */
+    float *score;          /* [n_texts] what is said of a row of them */
     vlm_recall *recall;
 } measuring;
 
-static void keep_best(measuring *m, int64_t image, const float *row, const float *score)
+static void keep_best(measuring *m, int64_t image, const double *row, const float *score)
 {
     const vlm_gallery *g = m->g;
     if (!m->ranked[0] && !m->ranked[1]) return;
@@ -136,11 +137,11 @@ static vlmoe_status show_rows(measuring *m, int64_t first, int64_t n, bool is_fi
 {
     const vlm_gallery *g = m->g;
     for (int64_t i = 0; i < n; i++) {
-        float *row = m->rows + i * g->n_texts, *score = m->scores + i * g->n_texts;
-        vlm_gallery_scores(g, first + i, row);
-        memcpy(score, row, (size_t)g->n_texts * sizeof *row);
-        if (m->c) rerank_row(g, m->c, first + i, row, score);
-        if (is_first_pass) keep_best(m, first + i, row, score);
+        double *row = m->rows + i * g->n_texts;
+        vlm_gallery_scores(g, first + i, m->score);
+        for (int64_t j = 0; j < g->n_texts; j++) row[j] = m->score[j];
+        if (m->c) rerank_row(g, m->c, first + i, row, m->score);
+        if (is_first_pass) keep_best(m, first + i, row, m->score);
     }
     return vlm_recall_show(m->recall, first, n, m->rows, &m->g->t->error);
 }
@@ -166,9 +167,9 @@ static vlmoe_status measure(measuring *m, recalls *out)
                                 .fold = fold_of(g)};
     const size_t texts = (size_t)g->n_texts;
     m->rows = vlm_alloc_array(BLOCK_ROWS * texts, sizeof *m->rows);
-    m->scores = vlm_alloc_array(BLOCK_ROWS * texts, sizeof *m->scores);
+    m->score = vlm_alloc_array(texts, sizeof *m->score);
     m->mark = vlm_alloc_array(texts, sizeof *m->mark);
-    if (!m->rows || !m->scores || !m->mark) return vlm_gallery_no_memory(g);
+    if (!m->rows || !m->score || !m->mark) return vlm_gallery_no_memory(g);
     VLM_TRY(vlm_recall_create(&set, &m->recall, &g->t->error));
     for (int pass = 0; pass < 2; pass++)
         for (int64_t first = 0; first < g->n_images; first += BLOCK_ROWS)
@@ -185,7 +186,7 @@ static vlmoe_status recall_of(vlm_gallery *g, const candidates *c, vlm_ranked *c
     const vlmoe_status st = measure(&m, out);
     vlm_recall_destroy(m.recall);
     vlm_free(m.rows);
-    vlm_free(m.scores);
+    vlm_free(m.score);
     vlm_free(m.mark);
     return st;
 }

@@ -153,6 +153,8 @@ def npy(name, rows, columns, values, kind="<f4"):
 values = [.1, .9, .8, .2, .5, .6, .4, .7]
 npy("scores.npy", 2, 4, values)
 npy("double.npy", 2, 4, values, "<f8")
+npy("near.npy", 2, 2, [.75 + 1e-8, .75, .75, .75 + 1e-8], "<f8")
+npy("large.npy", 2, 2, [2e300, 1e300, 1e300, 2e300], "<f8")
 npy("uneven.npy", 2, 3, values[:6])
 npy("short.npy", 2, 4, values[:6])
 npy("nan.npy", 2, 4, values[:7] + [float("nan")])
@@ -162,6 +164,10 @@ figure a.json "texts for pictures R@1" 100
 figure a.json "pictures for texts R@1" 50
 score 0 retrieval --results double.npy --json b.json
 sed s/double/scores/ b.json | cmp - a.json || fail "doubles are scored otherwise"
+for file in near large; do # equal, or infinite, as single precision
+    score 0 retrieval --results $file.npy --json b.json
+    figure b.json "mean of six" 100
+done
 printf '%s\n' '0	a' '1	b' '1	 a ' '0	c' >texts.tsv # text 2 has the words of text 0
 score 0 retrieval --results scores.npy --annotations texts.tsv --fold 1 --json a.json
 figure a.json "texts for pictures R@1" 0

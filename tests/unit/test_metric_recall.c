@@ -5,7 +5,7 @@
 #include "metric_recall.h"
 
 /* The whole matrix [n_images, n_texts] twice, in blocks of so many rows. */
-static void measure(const vlm_recall_set *set, const float *score, int64_t block,
+static void measure(const vlm_recall_set *set, const double *score, int64_t block,
                     vlm_recall_result *all, vlm_recall_result *folds)
 {
     vlm_recall *recall = NULL;
@@ -21,11 +21,11 @@ static void measure(const vlm_recall_set *set, const float *score, int64_t block
 
 /* Two pictures with two texts each, one with one. */
 static const int64_t image_of[] = {0, 1, 0, 1, 2};
-static const float scores[] = {
-    0.1f, 0.9f, 0.8f, 0.2f, 0.0f, /* picture 0: text 2 behind text 1: rank 2                */
-    0.5f, 0.6f, 0.4f, 0.7f, 0.1f, /* picture 1: text 3 first: rank 1                        */
-    0.3f, 0.9f, 0.8f, 0.7f, 0.2f, /* picture 2: text 4 last: rank 5                         */
-};                                /* pictures for texts 0..4: ranks 3, 3, 2 (a tie), 2 (a tie), 1 */
+static const double scores[] = {
+    0.1, 0.9, 0.8, 0.2, 0.0, /* picture 0: text 2 behind text 1: rank 2                */
+    0.5, 0.6, 0.4, 0.7, 0.1, /* picture 1: text 3 first: rank 1                        */
+    0.3, 0.9, 0.8, 0.7, 0.2, /* picture 2: text 4 last: rank 5                         */
+};                           /* pictures for texts 0..4: ranks 3, 3, 2 (a tie), 2 (a tie), 1 */
 
 TEST(ranks_of_both_ways_and_ties_against_the_model)
 {
@@ -48,9 +48,9 @@ TEST(ranks_of_both_ways_and_ties_against_the_model)
 
 TEST(equal_scores_find_nothing)
 {
-    float flat[15 * 20];
+    double flat[15 * 20];
     int64_t own[20];
-    for (int i = 0; i < 15 * 20; i++) flat[i] = 0.25f;
+    for (int i = 0; i < 15 * 20; i++) flat[i] = 0.25;
     for (int i = 0; i < 20; i++) own[i] = i % 15;
     vlm_recall_set set = {.n_images = 15, .n_texts = 20, .image_of = own};
     vlm_recall_result all, folds;
@@ -74,11 +74,11 @@ TEST(equal_texts_are_relevant_to_each_others_pictures)
 TEST(candidates_of_a_fold_are_its_own)
 {
     static const int64_t own[] = {0, 1, 2, 3};
-    static const float score[] = {
-        0.5f, 0.6f, 0.9f, 0.9f, /* within its fold: rank 2 */
-        0.0f, 0.7f, 0.9f, 0.9f, /* 1 */
-        0.9f, 0.9f, 0.5f, 0.4f, /* 1 */
-        0.9f, 0.9f, 0.0f, 0.3f, /* 1 */
+    static const double score[] = {
+        0.5, 0.6, 0.9, 0.9, /* within its fold: rank 2 */
+        0.0, 0.7, 0.9, 0.9, /* 1 */
+        0.9, 0.9, 0.5, 0.4, /* 1 */
+        0.9, 0.9, 0.0, 0.3, /* 1 */
     };
     vlm_recall_set set = {.n_images = 4, .n_texts = 4, .image_of = own, .fold = 2};
     vlm_recall_result all, folds;
@@ -116,7 +116,7 @@ TEST(what_does_not_fit_is_refused)
     CHECK_STATUS(vlm_recall_show(recall, 0, 3, scores, NULL), VLMOE_OK);
     CHECK_STATUS(vlm_recall_show(recall, 0, 3, scores, NULL), VLMOE_E_STATE);
     vlm_recall_destroy(recall);
-    float bad[15];
+    double bad[15];
     memcpy(bad, scores, sizeof bad);
     bad[7] = NAN;
     CHECK_STATUS(vlm_recall_create(&set, &recall, NULL), VLMOE_OK);
