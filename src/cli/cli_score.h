@@ -74,8 +74,11 @@ int vlm_score_fields(char *line, char separator, char **field, int max);
 char *vlm_score_trim(char *text);
 /* The first character of a file that is no white space; '\0': an empty file. */
 vlmoe_status vlm_score_first_sign(const char *path, char *out, vlmoe_error *error);
-/* "dir/a.b.JPEG" -> "a.b", in place. */
-char *vlm_score_stem(char *name);
+/* What a picture is known by, "top/dir/a.b.JPEG" -> "dir/a.b", in place; and without the folder, "a.b". */
+char *vlm_score_picture(char *name);
+const char *vlm_score_stem(const char *picture);
+/* Is this a name of a column, of those that files of predictions and lists of classes begin with? */
+bool vlm_score_is_heading(const char *field);
 /* Text of a string, or of a whole number put into scratch [32]; NULL: neither. */
 const char *vlm_score_id(const vlm_value *value, char *scratch);
 

@@ -15,6 +15,8 @@ typedef struct state {
     vlm_scored answers;
     vlm_named *classes; /* how often each is the label */
     int64_t n_classes;  /* 0 on the first walk */
+    vlm_idmap pictures; /* of the annotations, by stem */
+    bool by_folder;     /* stems do not tell pictures apart */
     vlm_top *top;
     bool has_five; /* all predictions have as many answers as top-5 looks at */
 } state;
@@ -25,12 +27,44 @@ static int64_t class_of(const state *s, const char *name)
     return row ? row - vlm_named_row_at(s->classes, 0) : -1;
 }
 
-static vlmoe_status add(state *s, const char *path, const char *image, const char *label,
+/* Is this stem new to map? If not, folders have to tell pictures apart. */
+static vlmoe_status note_stem(state *s, vlm_idmap *map, const char *picture, int64_t i,
+                              vlmoe_error *error)
+{
+    const char *stem = vlm_score_stem(picture);
+    bool is_new = false;
+    int64_t *place = NULL;
+    VLM_TRY(vlm_idmap_add(map, stem, strlen(stem), i, &place, &is_new, error));
+    s->by_folder = s->by_folder || !is_new;
+    return VLMOE_OK;
+}
+
+/* Pictures are found by their stems where those differ on both sides, so that predictions need no folders; else by folder and stem. */
+static vlmoe_status choose_ids(state *s, vlmoe_error *error)
+{
+    vlm_idmap stems = {0};
+    vlmoe_status st = VLMOE_OK;
+    for (int64_t i = 0; i < s->answers.n && !st && !s->by_folder; i++)
+        st = note_stem(s, &stems, s->answers.pool.data + s->answers.item[i].id, i, error);
+    vlm_idmap left = stems;
+    if (!st && !s->by_folder) {
+        left = s->answers.ids;
+        s->answers.ids = stems;
+    }
+    vlm_idmap_free(&left);
+    return st;
+}
+
+static vlmoe_status add(state *s, const char *path, const char *picture, const char *label,
                         vlmoe_error *error)
 {
     int64_t at, best[VLM_SCORE_BEST] = {-1};
-    if (!s->n_classes) return vlm_named_add(s->classes, label, 1.0, error);
-    VLM_TRY(vlm_scored_take(&s->answers, image, path, &at, error));
+    if (!s->n_classes) {
+        VLM_TRY(note_stem(s, &s->pictures, picture, 0, error));
+        return vlm_named_add(s->classes, label, 1.0, error);
+    }
+    const char *id = s->by_folder ? picture : vlm_score_stem(picture);
+    VLM_TRY(vlm_scored_take(&s->answers, id, path, &at, error));
     int n = at < 0 ? 1 : s->answers.item[at].n;
     for (int k = 0; k < n && at >= 0; k++)
         best[k] = class_of(s, vlm_scored_text(&s->answers, at, k));
@@ -38,46 +72,62 @@ static vlmoe_status add(state *s, const char *path, const char *image, const cha
     return vlm_top_add_best(s->top, best, n, class_of(s, label), error);
 }
 
-/* Folders are classes, files in them pictures. */
-static vlmoe_status walk_folder(state *s, const char *path, vlmoe_error *error)
+static vlmoe_status walk_class(state *s, const char *path, const char *label, vlmoe_error *error)
 {
-    char **class_name = NULL, **file = NULL;
-    size_t n_classes = 0, n_files = 0;
-    VLM_TRY(vlm_dir_list(path, &class_name, &n_classes, error));
+    char **file = NULL, *folder = vlm_path_join(path, label);
+    size_t n_files = 0;
     vlmoe_status st = VLMOE_OK;
-    for (size_t c = 0; c < n_classes && !st; c++) {
-        char *folder = vlm_path_join(path, class_name[c]);
-        if (!folder) st = vlm_fail(error, VLMOE_E_NOMEM, "no memory to list %s", path);
-        if (!st && vlm_path_is_dir(folder)) st = vlm_dir_list(folder, &file, &n_files, error);
-        for (size_t i = 0; i < n_files && !st; i++)
-            st = add(s, path, vlm_score_stem(file[i]), class_name[c], error);
-        vlm_names_free(file, n_files);
-        file = NULL;
-        n_files = 0;
-        vlm_free(folder);
+    if (!folder) st = vlm_fail(error, VLMOE_E_NOMEM, "no memory to list %s", path);
+    if (!st && vlm_path_is_dir(folder)) st = vlm_dir_list(folder, &file, &n_files, error);
+    for (size_t i = 0; i < n_files && !st; i++) {
+        if (file[i][0] == '.') continue;
+        char *picture = vlm_format("%s/%s", label, file[i]);
+        st = picture ? add(s, path, vlm_score_picture(picture), label, error)
+                     : vlm_fail(error, VLMOE_E_NOMEM, "no memory to list %s", path);
+        vlm_free(picture);
     }
-    vlm_names_free(class_name, n_classes);
+    vlm_names_free(file, n_files);
+    vlm_free(folder);
     return st;
 }
 
-/* "NAME CLASS ..." by tabs, commas or spaces; a heading that begins with ImageId is passed over, and what follows the class. */
+/* Folders are classes, files in them pictures; what is hidden is neither, as when packing. */
+static vlmoe_status walk_folder(state *s, const char *path, vlmoe_error *error)
+{
+    char **label = NULL;
+    size_t n = 0;
+    VLM_TRY(vlm_dir_list(path, &label, &n, error));
+    vlmoe_status st = VLMOE_OK;
+    for (size_t c = 0; c < n && !st; c++)
+        if (label[c][0] != '.') st = walk_class(s, path, label[c], error);
+    vlm_names_free(label, n);
+    return st;
+}
+
+/* "NAME CLASS" by tabs, commas or a space, after them what is passed over. A file with the heading ImageId is ImageNet's at Kaggle: there
+ * the class ends at a space, boxes follow. */
 static vlmoe_status walk_lines(state *s, const char *path, vlmoe_error *error)
 {
     vlm_stream stream = {0};
     char *line = NULL, *field[3];
     size_t bytes = 0;
-    vlmoe_status st = vlm_stream_open(path, 0, &stream, error);
+    bool has_boxes = false;
+    vlmoe_status st = vlm_stream_open_text(path, &stream, error);
     for (int64_t number = 1; !st; number++) {
         st = vlm_stream_line(&stream, &line, &bytes, error);
         if (st || !line) break;
-        if (!bytes || (number == 1 && !strncmp(line, "ImageId", 7))) continue;
+        if (!bytes) continue;
         char separator = strchr(line, '\t') ? '\t' : strchr(line, ',') ? ',' : ' ';
-        int n = vlm_score_fields(line, separator, field, 3);
-        if (n > 1 && separator == ',') field[1][strcspn(field[1], " ")] = '\0';
-        if (n < 2 || !*field[1])
-            st = vlm_fail(error, VLMOE_E_FORMAT, "%s line %lld: expected NAME CLASS", path,
-                          (long long)number);
-        else st = add(s, path, vlm_score_stem(field[0]), field[1], error);
+        int n = vlm_score_fields(line, separator, field, separator == ' ' ? 2 : 3);
+        if (number == 1 && vlm_score_is_heading(field[0])) {
+            has_boxes = !strcmp(field[0], "ImageId");
+            continue;
+        }
+        if (n > 1 && has_boxes) field[1][strcspn(field[1], " ")] = '\0';
+        const char *label = n < 2 ? "" : vlm_score_trim(field[1]);
+        st = *label ? add(s, path, vlm_score_picture(field[0]), label, error)
+                    : vlm_fail(error, VLMOE_E_FORMAT, "%s line %lld: expected NAME CLASS", path,
+                               (long long)number);
     }
     vlm_stream_close(&stream);
     return st;
@@ -147,11 +197,13 @@ vlmoe_status vlm_score_classify(const vlm_score_options *options, const char *re
     if (!st && !vlm_named_count(s.classes))
         st = vlm_fail(error, VLMOE_E_FORMAT, "%s: no pictures in it", options->annotations[0]);
     if (!st) st = vlm_top_create(vlm_named_count(s.classes), true, &s.top, error);
+    if (!st) st = choose_ids(&s, error);
     if (!st) s.n_classes = vlm_named_count(s.classes);
     if (!st) st = walk_all(&s, options, error);
     if (!st) st = vlm_scored_close(&s.answers, options, out, error);
     if (!st) st = put(&s, out, error);
     vlm_scored_free(&s.answers);
+    vlm_idmap_free(&s.pictures);
     vlm_named_destroy(s.classes);
     vlm_top_destroy(s.top);
     return st;

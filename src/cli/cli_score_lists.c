@@ -97,7 +97,7 @@ static vlmoe_status read_annotations(lists *l, vlmoe_error *error)
     vlm_stream stream = {0};
     char *line = NULL, *field[2];
     size_t bytes = 0;
-    vlmoe_status st = vlm_stream_open(l->whose, 0, &stream, error);
+    vlmoe_status st = vlm_stream_open_text(l->whose, &stream, error);
     for (int64_t number = 1; !st; number++) {
         int64_t of = -1;
         st = vlm_stream_line(&stream, &line, &bytes, error);

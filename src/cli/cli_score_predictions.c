@@ -54,13 +54,21 @@ int vlm_score_fields(char *line, char separator, char **field, int max)
     return n;
 }
 
-char *vlm_score_stem(char *name)
+const char *vlm_score_stem(const char *picture)
 {
-    char *slash = strrchr(name, '/');
-    if (slash) name = slash + 1;
-    char *dot = strrchr(name, '.');
-    if (dot && dot != name) *dot = '\0';
-    return name;
+    const char *slash = strrchr(picture, '/');
+    return slash ? slash + 1 : picture;
+}
+
+char *vlm_score_picture(char *name)
+{
+    char *slash = strrchr(name, '/'), *file = slash ? slash + 1 : name, *dot = strrchr(file, '.');
+    if (dot && dot != file) *dot = '\0';
+    if (!slash) return name;
+    *slash = '\0';
+    char *above = strrchr(name, '/');
+    *slash = '/';
+    return above ? above + 1 : name;
 }
 
 char *vlm_score_trim(char *text)
@@ -141,7 +149,7 @@ static vlmoe_status add_labels(vlm_scored *a, const vlm_records *records, const 
                                 "a prediction needs image and labels, the best first");
     char *copy = vlm_strdup(image);
     if (!copy) return vlm_fail(error, VLMOE_E_NOMEM, "no memory for %s", a->path);
-    vlmoe_status st = add(a, vlm_score_stem(copy), best, n, error);
+    vlmoe_status st = add(a, vlm_score_picture(copy), best, n, error);
     vlm_free(copy);
     return st;
 }
@@ -162,29 +170,29 @@ static vlmoe_status read_records(vlm_scored *a, bool in_array, vlm_scored_form f
     return st;
 }
 
-static bool is_heading(const char *first)
+bool vlm_score_is_heading(const char *field)
 {
     static const char *const names[] = {"pairID", "index", "identifier", "image", "ImageId"};
     for (int i = 0; i < VLM_COUNT(names); i++)
-        if (!strcmp(first, names[i])) return true;
+        if (!strcmp(field, names[i])) return true;
     return false;
 }
 
 static vlmoe_status add_line(vlm_scored *a, vlm_scored_form form, char *line, int64_t number,
                              vlmoe_error *error)
 {
-    char *field[1 + VLM_SCORE_BEST];
+    char *field[1 + VLM_SCORE_BEST + 1]; /* a sixth class and what follows is read and left */
     int max = form == VLM_SCORED_CLASSIFY ? VLM_COUNT(field) : 2;
     int n = vlm_score_fields(line, strchr(line, '\t') ? '\t' : ',', field, max);
-    if (number == 1 && is_heading(field[0])) {
+    if (number == 1 && vlm_score_is_heading(field[0])) {
         a->by_index = !strcmp(field[0], "index");
         return VLMOE_OK;
     }
     if (n < 2 || !*field[0])
         return vlm_fail(error, VLMOE_E_FORMAT, "%s line %lld: expected ID,ANSWER", a->path,
                         (long long)number);
-    if (form == VLM_SCORED_CLASSIFY) field[0] = vlm_score_stem(field[0]);
-    return add(a, field[0], (const char *const *)field + 1, n - 1, error);
+    if (form == VLM_SCORED_CLASSIFY) field[0] = vlm_score_picture(field[0]);
+    return add(a, field[0], (const char *const *)field + 1, VLM_MIN(n - 1, VLM_SCORE_BEST), error);
 }
 
 static vlmoe_status read_lines(vlm_scored *a, vlm_scored_form form, vlmoe_error *error)
@@ -192,7 +200,7 @@ static vlmoe_status read_lines(vlm_scored *a, vlm_scored_form form, vlmoe_error 
     vlm_stream stream = {0};
     char *line = NULL;
     size_t bytes = 0;
-    vlmoe_status st = vlm_stream_open(a->path, 0, &stream, error);
+    vlmoe_status st = vlm_stream_open_text(a->path, &stream, error);
     for (int64_t number = 1; !st; number++) {
         st = vlm_stream_line(&stream, &line, &bytes, error);
         if (st || !line) break;
@@ -206,9 +214,9 @@ vlmoe_status vlm_score_first_sign(const char *path, char *out, vlmoe_error *erro
 {
     vlm_stream stream = {0};
     *out = '\0';
-    VLM_TRY(vlm_stream_open(path, 0, &stream, error));
-    vlmoe_status st = vlm_stream_fill(&stream, error);
-    size_t at = 0;
+    VLM_TRY(vlm_stream_open_text(path, &stream, error));
+    vlmoe_status st = stream.at == stream.end ? vlm_stream_fill(&stream, error) : VLMOE_OK;
+    size_t at = stream.at;
     while (!st && at < stream.end && isspace((unsigned char)stream.data[at])) at++;
     if (!st && at < stream.end) *out = stream.data[at];
     vlm_stream_close(&stream);

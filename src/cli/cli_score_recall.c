@@ -96,7 +96,7 @@ static vlmoe_status read_texts(const matrix *m, const char *path, int64_t *image
     char *line = NULL, *field[2], *end;
     size_t bytes = 0;
     int64_t t = 0;
-    vlmoe_status st = vlm_stream_open(path, 0, &stream, error);
+    vlmoe_status st = vlm_stream_open_text(path, &stream, error);
     for (; !st; t++) {
         st = vlm_stream_line(&stream, &line, &bytes, error);
         if (st || !line) break;

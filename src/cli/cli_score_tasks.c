@@ -234,7 +234,7 @@ static vlmoe_status read_tsv(nli_state *state, const char *path, vlmoe_error *er
     char *line = NULL, *field[NLI_COLUMNS];
     size_t bytes = 0;
     int column[3] = {0};
-    vlmoe_status st = vlm_stream_open(path, 0, &stream, error);
+    vlmoe_status st = vlm_stream_open_text(path, &stream, error);
     for (int64_t number = 1; !st; number++) {
         st = vlm_stream_line(&stream, &line, &bytes, error);
         if (st || !line) break;

@@ -72,6 +72,14 @@ vlmoe_status vlm_stream_skip_mark(vlm_stream *stream, vlmoe_error *error)
     return VLMOE_OK;
 }
 
+vlmoe_status vlm_stream_open_text(const char *path, vlm_stream *out, vlmoe_error *error)
+{
+    VLM_TRY(vlm_stream_open(path, 0, out, error));
+    vlmoe_status st = vlm_stream_skip_mark(out, error);
+    if (st) vlm_stream_close(out);
+    return st;
+}
+
 vlmoe_status vlm_stream_seek(vlm_stream *stream, uint64_t offset, vlmoe_error *error)
 {
     if (lseek(stream->fd, (off_t)offset, SEEK_SET) < 0)

@@ -138,6 +138,30 @@ printf 'ImageId,PredictionString\na,n01 1 2 3 4\nb,n01 1 2 3 4\n' >list.csv
 printf 'a,n01\nb.JPEG,n02\n' >classes.csv
 score 0 classify --results classes.csv --annotations list.csv --json a.json
 figure a.json top-1 50
+printf 'a golden retriever\nb golden eagle\n' >named.txt
+sed 's/ /,/' named.txt >named.csv
+score 0 classify --results named.csv --annotations named.csv --json a.json
+figure a.json top-1 100
+figure a.json "chance of 2 classes" 50
+score 0 classify --results named.csv --annotations named.txt --json a.json
+figure a.json top-1 100
+printf '\357\273\277image,label\na,n01\nb,n02\n' >marked.csv # a byte order mark, and a heading
+score 0 classify --results classes.csv --annotations marked.csv --json a.json
+figure a.json top-1 100
+score 0 classify --results marked.csv --annotations classes.csv --json a.json
+figure a.json top-1 100
+printf 'a,n09,n08,n07,n06,n01,n05\nb,n09,n08,n07,n06,n02,n05\n' >six.csv # the sixth is one too many
+printf 'a n01\nb n02\n' >two.txt
+score 0 classify --results six.csv --annotations two.txt --json a.json
+figure a.json top-5 100
+mkdir -p twice/cat twice/dog twice/.git
+touch twice/cat/1.jpg twice/dog/1.jpg twice/dog/.hidden twice/.git/x
+printf '{"image": "%s/1.jpg", "labels": ["%s"]}\n' cat cat dog cat >twice.jsonl
+score 0 classify --results twice.jsonl --annotations twice --json a.json
+figure a.json top-1 50
+printf '1,cat\n' >twice.csv
+score 3 classify --results twice.csv --annotations twice
+complained '2 without a prediction, the first is "cat/1"'
 printf 'a 0\nb 0\n' >list.txt
 score 0 classify --results classes.csv --annotations list.txt
 said "top-1                                          0.00"
