@@ -39,7 +39,7 @@ typedef enum vlm_metric {
 enum { VLM_HEAT_BUCKETS = 160, VLM_METRICS_LAYERS = 64, VLM_METRICS_EXPERTS = 4096 };
 
 /* Numbers of an evaluation by their names in the record, in its order. */
-enum { VLM_SCORE_NAME = 48, VLM_REPORT_SCORES = 40 };
+enum { VLM_SCORE_NAME = 96, VLM_REPORT_SCORES = 64 };
 typedef struct vlm_named_score {
     char name[VLM_SCORE_NAME];
     double value;

@@ -1,13 +1,16 @@
 /* Records of a run: one JSON line per step or evaluation. */
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 #include "base_json.h"
 #include "train_report.h"
 
 static void put_number(vlm_text *out, const char *key, double value)
 {
     if (!isfinite(value)) return; /* an objective that is off leaves no key */
-    vlm_text_put(out, ", \"%s\": ", key);
+    vlm_text_put(out, ", ");
+    vlm_text_json_string(out, key, strlen(key)); /* a score's has words of the data */
+    vlm_text_put(out, ": ");
     vlm_text_json_number(out, value);
 }
 

@@ -265,9 +265,7 @@ vlmoe_status vlm_retrieval_evaluate(vlmoe_trainer *t, vlm_tally *tally)
     put("", &best->all, out);
     if (reranks) put("dual ", &alone.all, out);
     if (has_folds) put("1K ", &best->folds, out);
-    vlm_scores_put(out, alone.all.text.median_rank, "median rank of texts");
-    out->at[out->n - 1].is_share = false;
-    vlm_scores_put(out, alone.all.image.median_rank, "median rank of images");
-    out->at[out->n - 1].is_share = false;
-    return VLMOE_OK;
+    vlm_scores_put_number(out, alone.all.text.median_rank, "median rank of texts");
+    vlm_scores_put_number(out, alone.all.image.median_rank, "median rank of images");
+    return out->failed ? vlm_fail(&t->error, VLMOE_E_NOMEM, "out of memory for scores") : VLMOE_OK;
 }

@@ -16,15 +16,16 @@ typedef struct vlm_layer_sum {
 } vlm_layer_sum;
 
 /* What an evaluation of a tuned task found: its metric first. */
-enum { VLM_MAX_SCORES = 24 };
+enum { VLM_SCORE_NAME_BYTES = 96 };
 typedef struct vlm_score {
-    char name[32];
+    char name[VLM_SCORE_NAME_BYTES]; /* UTF-8, no two the same; a part of it may be the data's own words */
     double value;
     bool is_share; /* 0..1 */
 } vlm_score;
-typedef struct vlm_scores {
-    int n;
-    vlm_score at[VLM_MAX_SCORES];
+typedef struct vlm_scores { /* starts zeroed */
+    int n, room;
+    bool failed; /* out of memory: some are missing */
+    vlm_score *at;
 } vlm_scores;
 
 typedef struct vlm_tally {
@@ -46,7 +47,9 @@ typedef struct vlm_tally {
 
 void vlm_tally_free(vlm_tally *tally);
 void vlm_tally_clear(vlm_tally *tally); /* all sums zero, layers and their memory stay */
-void vlm_scores_put(vlm_scores *scores, double value, const char *format, ...) __attribute__((format(printf, 3, 4))); /* a share; NaN and what has no room is left out */
+/* A share, or a number of another kind; NaN is left out. Long names are cut between characters, and told apart by a number. */
+void vlm_scores_put(vlm_scores *scores, double share, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void vlm_scores_put_number(vlm_scores *scores, double value, const char *name);
 /* Mean of a measure; NaN where nothing was measured. */
 double vlm_measure_mean(const vlm_measures *measures, int i);
 /* by_position: weigh each group by its masked positions (evaluation); else each group counts the same (training, as the loss does). */

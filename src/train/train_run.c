@@ -61,6 +61,7 @@ static vlmoe_status cut_metrics(run *r, vlmoe_error *error)
     char *text = NULL;
     size_t bytes = 0;
     vlm_text kept = {0};
+    int64_t n_odd = 0;
     if (!vlm_path_exists(path)) return VLMOE_OK;
     VLM_TRY(vlm_file_read(path, MAX_METRICS_BYTES, &text, &bytes, error));
     for (char *line = text, *end; (end = memchr(line, '\n', bytes - (size_t)(line - text)));
@@ -69,12 +70,16 @@ static vlmoe_status cut_metrics(run *r, vlmoe_error *error)
         int64_t of = 0;
         bool is_ours = !vlm_json_parse(line, (size_t)(end - line), path, false, &doc, NULL) &&
                        vlm_json_int(vlm_json_get(vlm_json_root(doc), "step"), &of);
+        n_odd += !is_ours;
         if (is_ours && of <= r->trainer->step) {
             vlm_text_append(&kept, line, (size_t)(end - line) + 1);
             note_best(r, vlm_json_root(doc), of);
         }
         vlm_json_free(doc);
     }
+    if (n_odd)
+        vlm_logf(&r->trainer->log, VLMOE_LOG_WARN, "train",
+                 "%s: %lld lines are no records and are left out", path, (long long)n_odd);
     vlmoe_status st = kept.failed
                           ? vlm_fail(error, VLMOE_E_NOMEM, "out of memory for %s", path)
                           : vlm_file_replace(path, kept.data ? kept.data : "", kept.bytes, error);

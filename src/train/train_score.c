@@ -98,7 +98,7 @@ static void put_named(const vlm_named *named, const char *what, vlm_scores *out)
 {
     for (int64_t i = 0; i < vlm_named_count(named); i++) {
         const vlm_named_row *row = vlm_named_row_at(named, i);
-        vlm_scores_put(out, row->sum / (double)row->n, "%s %.20s", what, row->name);
+        vlm_scores_put(out, row->sum / (double)row->n, "%s %s", what, row->name);
     }
 }
 
@@ -139,10 +139,7 @@ static void put_scores(scorer *s, vlm_scores *out)
 /* Samples that no score is about; where no sample has a label there are no scores either. */
 static void put_unjudged(int64_t n, vlm_scores *out)
 {
-    if (!n || !out->n) return;
-    const int before = out->n;
-    vlm_scores_put(out, (double)n, "without label");
-    if (out->n > before) out->at[before].is_share = false;
+    if (n && out->n) vlm_scores_put_number(out, (double)n, "without label");
 }
 
 static vlmoe_status open_scorer(scorer *s)
@@ -165,6 +162,8 @@ vlmoe_status vlm_task_score(vlmoe_trainer *t, vlm_tally *tally)
         st = judge(&s, &tally->predictions[i]);
     if (!st) put_scores(&s, &tally->scores);
     if (!st) put_unjudged(tally->n_predictions - s.n, &tally->scores);
+    if (!st && tally->scores.failed)
+        st = vlm_fail(&t->error, VLMOE_E_NOMEM, "out of memory for scores");
     vlm_vqa_tally_free(&s.vqa);
     vlm_free(s.constant);
     vlm_nlvr2_destroy(s.nlvr2);

@@ -3,14 +3,23 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include "base_json.h"
 #include "train_report.h"
+
+enum { NUMBER_BYTES = 16 }; /* room behind a long name, with the zero at its end */
+
+static void free_found(vlm_tally *tally)
+{
+    vlm_free(tally->predictions);
+    vlm_free(tally->scores.at);
+    for (int way = 0; way < 2; way++) vlm_ranked_free(&tally->ranked[way]);
+}
 
 void vlm_tally_free(vlm_tally *tally)
 {
     for (int i = 0; i < tally->n_layers; i++) vlm_free(tally->layers[i].load);
     vlm_free(tally->layers);
-    vlm_free(tally->predictions);
-    for (int way = 0; way < 2; way++) vlm_ranked_free(&tally->ranked[way]);
+    free_found(tally);
     *tally = (vlm_tally){0};
 }
 
@@ -24,21 +33,63 @@ void vlm_tally_clear(vlm_tally *tally)
         *sum = (vlm_layer_sum){
             .block = sum->block, .modality = sum->modality, .E = sum->E, .load = sum->load};
     }
-    vlm_free(tally->predictions);
-    for (int way = 0; way < 2; way++) vlm_ranked_free(&tally->ranked[way]);
+    free_found(tally);
     *tally = (vlm_tally){.n_layers = n, .layers = layers};
 }
 
-void vlm_scores_put(vlm_scores *scores, double value, const char *format, ...)
+/* At most so many bytes of a name, by whole characters; one that was cut already may end within one. */
+static void cut_name(char *name, size_t most)
 {
+    size_t n = 0;
+    for (size_t one; (one = vlm_utf8_length(name + n, strlen(name + n))) && n + one <= most;)
+        n += one;
+    name[n] = '\0';
+}
+
+static bool is_taken(const vlm_scores *scores, const char *name)
+{
+    for (int i = 0; i < scores->n; i++)
+        if (!strcmp(scores->at[i].name, name)) return true;
+    return false;
+}
+
+static vlm_score *add_score(vlm_scores *scores)
+{
+    if (scores->n == scores->room) {
+        const int room = VLM_MAX(16, 2 * scores->room);
+        vlm_score *at = vlm_alloc_array((size_t)room, sizeof *at);
+        if (!at) scores->failed = true;
+        if (!at) return NULL;
+        if (scores->n) memcpy(at, scores->at, (size_t)scores->n * sizeof *at);
+        vlm_free(scores->at);
+        scores->at = at;
+        scores->room = room;
+    }
+    return &scores->at[scores->n++];
+}
+
+void vlm_scores_put(vlm_scores *scores, double share, const char *format, ...)
+{
+    vlm_score score = {.value = share, .is_share = true};
     va_list arguments;
-    if (isnan(value) || scores->n == VLM_MAX_SCORES) return;
-    vlm_score *score = &scores->at[scores->n++];
-    score->value = value;
-    score->is_share = true;
+    if (isnan(share)) return;
     va_start(arguments, format);
-    vsnprintf(score->name, sizeof score->name, format, arguments);
+    const int bytes = vsnprintf(score.name, sizeof score.name, format, arguments);
     va_end(arguments);
+    if (bytes > VLM_SCORE_NAME_BYTES - NUMBER_BYTES)
+        cut_name(score.name, VLM_SCORE_NAME_BYTES - NUMBER_BYTES);
+    const size_t own = strlen(score.name);
+    for (int k = 2; is_taken(scores, score.name); k++)
+        snprintf(score.name + own, sizeof score.name - own, " (%d)", k);
+    vlm_score *place = add_score(scores);
+    if (place) *place = score;
+}
+
+void vlm_scores_put_number(vlm_scores *scores, double value, const char *name)
+{
+    const int before = scores->n;
+    vlm_scores_put(scores, value, "%s", name);
+    if (scores->n > before) scores->at[before].is_share = false;
 }
 
 double vlm_measure_mean(const vlm_measures *m, int i)
