@@ -2,6 +2,7 @@
 #include <getopt.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "base_file.h"
 #include "cli_common.h"
@@ -129,45 +130,69 @@ static void free_group(vlm_group *g)
     vlm_free(g->sample);
 }
 
-/* All classes by their share, the best first. */
-static vlmoe_status record(vlmoe_trainer *t, const vlm_group *g, vlm_prediction *out,
-                           vlmoe_error *error)
+static vlmoe_status record(vlmoe_trainer *t, const vlm_group *g, double *logits, vlmoe_error *error)
 {
     vlmoe_tape *tape = NULL;
     vlm_recording recording;
-    int64_t n = 0;
-    vlm_prediction *p = NULL;
     const vlm_models models = {.model = t->model, .head = t->head};
     vlmoe_status st = vlmoe_tape_begin(t->ctx, VLMOE_PREDICT, &tape);
     if (!st) {
         vlm_recording_make(tape, &models, t->config, g, NULL, &recording);
         st = vlmoe_tape_status(tape);
-        if (!st) st = vlm_predictions_read(tape, &models, &recording, g, &n, &p);
-        if (!st && n) *out = p[0];
+        if (!st) st = vlm_task_logits_read(tape, &recording.task, logits);
         vlmoe_tape_end(tape);
     }
     return st ? vlm_fail(error, st, "%s", vlmoe_context_error(t->ctx)) : VLMOE_OK;
+}
+
+typedef struct class_row {
+    double logit;
+    int64_t label;
+} class_row;
+
+/* The largest logit first, equal ones in the order of classes. */
+static int compare_rows(const void *a, const void *b)
+{
+    const class_row *x = a, *y = b;
+    if (x->logit != y->logit) return x->logit < y->logit ? 1 : -1;
+    return (x->label > y->label) - (x->label < y->label);
+}
+
+/* The best classes, as many as are wanted. */
+static vlmoe_status put_classes(const vlmoe_trainer *t, const double *logits, class_row *rows,
+                                int64_t top, vlm_predict_rows *out, vlmoe_error *error)
+{
+    const int64_t n = t->classes->n;
+    const vlm_shares shares = vlm_shares_of(logits, n, t->task->kind == VLM_TASK_VQA);
+    for (int64_t i = 0; i < n; i++) rows[i] = (class_row){logits[i], i};
+    qsort(rows, (size_t)n, sizeof *rows, compare_rows);
+    for (int64_t i = 0; i < VLM_MIN(n, top); i++) {
+        out->row[i] = (vlm_predict_row){.name = vlm_strdup(t->classes->name[rows[i].label]),
+                                        .share = vlm_share(&shares, rows[i].logit),
+                                        .match = NAN};
+        out->n++;
+        if (!out->row[i].name) return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for answers");
+    }
+    return VLMOE_OK;
 }
 
 static vlmoe_status classify(vlmoe_trainer *t, const vlm_predict_options *o, vlm_predict_rows *out,
                              vlmoe_error *error)
 {
     vlm_group group;
-    vlm_prediction p = {0};
+    const size_t n = (size_t)t->classes->n;
+    double *logits = vlm_alloc_array(n, sizeof *logits);
+    class_row *rows = vlm_alloc_array(n, sizeof *rows);
+    out->row = vlm_alloc_array(n, sizeof *out->row);
     vlmoe_status st = fill_group(t, o, &group, error);
-    if (!st) st = record(t, &group, &p, error);
+    if (!st && (!logits || !rows || !out->row))
+        st = vlm_fail(error, VLMOE_E_NOMEM, "out of memory for answers");
+    if (!st) st = record(t, &group, logits, error);
+    if (!st) st = put_classes(t, logits, rows, o->top, out, error);
     free_group(&group);
-    if (st) return st;
-    out->row = vlm_alloc_array((size_t)VLM_MAX(p.n, 1), sizeof *out->row);
-    if (!out->row) return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for answers");
-    for (int i = 0; i < p.n; i++) {
-        out->row[i] = (vlm_predict_row){.name = vlm_strdup(t->classes->name[p.label[i]]),
-                                        .share = (double)p.share[i],
-                                        .match = NAN};
-        out->n++;
-        if (!out->row[i].name) return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for answers");
-    }
-    return VLMOE_OK;
+    vlm_free(logits);
+    vlm_free(rows);
+    return st;
 }
 
 /* ---- showing ---- */

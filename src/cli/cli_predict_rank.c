@@ -57,7 +57,7 @@ static vlmoe_status read_captions(ranking *r)
     }
     for (size_t i = 0; i < bytes; i++) room += text[i] == '\n' || text[i] == '\r';
     r->name = vlm_alloc_array(room, sizeof *r->name);
-    for (rest = text; r->name && (line = strsep(&rest, "\r\n"));)
+    for (rest = text + vlm_utf8_mark(text, bytes); r->name && (line = strsep(&rest, "\r\n"));)
         if (line[strspn(line, " \t")]) r->name[r->n++] = vlm_strdup(line);
     vlm_free(text);
     for (int64_t i = 0; i < r->n; i++)

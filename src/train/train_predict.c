@@ -54,28 +54,33 @@ vlmoe_status vlm_measures_read(vlmoe_tape *tape, const vlm_models *models,
     return VLMOE_OK;
 }
 
-static void insert(vlm_prediction *p, int32_t class, float share)
+vlm_shares vlm_shares_of(const double *logits, int64_t classes, bool is_apart)
 {
-    int at = p->n < VLM_TOP ? p->n++ : VLM_TOP - 1;
-    for (; at > 0 && p->share[at - 1] < share; at--) {
-        p->label[at] = p->label[at - 1];
-        p->share[at] = p->share[at - 1];
-    }
-    p->label[at] = class;
-    p->share[at] = share;
+    vlm_shares shares = {.most = logits[0], .is_apart = is_apart};
+    for (int64_t c = 1; c < classes; c++) shares.most = VLM_MAX(shares.most, logits[c]);
+    for (int64_t c = 0; c < classes; c++) shares.sum += exp(logits[c] - shares.most);
+    return shares;
 }
 
+double vlm_share(const vlm_shares *s, double logit)
+{
+    return s->is_apart ? 1.0 / (1.0 + exp(-logit)) : exp(logit - s->most) / s->sum;
+}
+
+/* By logits, not by shares: those of sure answers round to 1. */
 void vlm_prediction_make(const double *logits, int64_t classes, bool is_apart, vlm_prediction *out)
 {
-    double most = logits[0], sum = 0.0;
-    for (int64_t c = 1; c < classes; c++) most = VLM_MAX(most, logits[c]);
-    for (int64_t c = 0; c < classes; c++) sum += exp(logits[c] - most);
+    const vlm_shares shares = vlm_shares_of(logits, classes, is_apart);
     out->n = 0;
     for (int64_t c = 0; c < classes; c++) {
-        const double share = is_apart ? 1.0 / (1.0 + exp(-logits[c])) : exp(logits[c] - most) / sum;
-        if (out->n < VLM_TOP || (float)share > out->share[VLM_TOP - 1])
-            insert(out, (int32_t)c, (float)share);
+        if (out->n == VLM_TOP && !(logits[c] > logits[out->label[VLM_TOP - 1]])) continue;
+        int at = out->n < VLM_TOP ? out->n++ : VLM_TOP - 1;
+        for (; at > 0 && logits[out->label[at - 1]] < logits[c]; at--)
+            out->label[at] = out->label[at - 1];
+        out->label[at] = (int32_t)c;
     }
+    for (int i = 0; i < out->n; i++)
+        out->share[i] = (float)vlm_share(&shares, logits[out->label[i]]);
 }
 
 vlmoe_status vlm_predictions_read(vlmoe_tape *tape, const vlm_models *models,

@@ -12,7 +12,15 @@ typedef struct vlm_measures {
 const char *vlm_measure_name(const vlm_task_info *task, int i); /* NULL: no such measure */
 bool vlm_measure_is_share(const vlm_task_info *task, int i);   /* 0..1 */
 
-/* The classes that a sample's logits find likeliest, best first; equal ones in the order of classes. */
+/* What logits [classes] of a sample say of each class: softmax, or (is_apart, as in vqa) each class's own sigmoid. */
+typedef struct vlm_shares {
+    double most, sum;
+    bool is_apart;
+} vlm_shares;
+vlm_shares vlm_shares_of(const double *logits, int64_t classes, bool is_apart);
+double vlm_share(const vlm_shares *shares, double logit);
+
+/* The classes that a sample's logits find likeliest: the largest logit first, equal ones in the order of classes. */
 enum { VLM_TOP = 5 };
 typedef struct vlm_prediction {
     int64_t sample;     /* number in its stream */

@@ -31,6 +31,18 @@ TEST(answers_of_vqa_have_a_share_each_for_itself)
     CHECK_CLOSE(p.share[2], 0.0, 0.0);
 }
 
+TEST(sure_answers_come_in_the_order_of_their_logits)
+{
+    const double apart[] = {18.0, 19.0, 30.0, 17.0, 25.0, 0.0},
+                 one[] = {-300.0, -250.0, -200.0, -150.0, 100.0};
+    vlm_prediction p = {0};
+    vlm_prediction_make(apart, VLM_COUNT(apart), true, &p);
+    const int32_t want[VLM_TOP] = {2, 4, 1, 0, 3};
+    for (int i = 0; i < VLM_TOP; i++) CHECK_INT(p.label[i], want[i]);
+    vlm_prediction_make(one, VLM_COUNT(one), false, &p);
+    for (int i = 0; i < VLM_TOP; i++) CHECK_INT(p.label[i], 4 - i);
+}
+
 TEST(large_logits_stay_finite)
 {
     const double logits[] = {1e6, 1e6};
