@@ -36,9 +36,10 @@ void vlm_task_record(vlmoe_tape *tape, const vlm_task_parts *parts, const vlm_gr
 {
     const vlm_head *head = parts->head;
     const vlmoe_config *config = parts->config;
-    bool is_vqa = vlm_head_kind_of(head) == VLM_HEAD_VQA;
+    const bool is_vqa = vlm_head_kind_of(head) == VLM_HEAD_VQA,
+               smooths = !is_vqa && tape->mode == VLMOE_TRAIN; /* a held-out loss is plain */
     vlm_class_targets targets = {.kind = is_vqa ? VLMK_CLASS_SIGMOID : VLMK_CLASS_SOFTMAX,
-                                 .smoothing = is_vqa ? 0.0 : config->task.label_smoothing};
+                                 .smoothing = smooths ? config->task.label_smoothing : 0.0};
     int64_t n_recompute =
         config->run.recompute ? config->model.layers : config->run.recompute_blocks;
     memset(out, 0, sizeof *out);
