@@ -91,20 +91,29 @@ static bool is_of_modality(const char *part, const char *modality)
             part[6 + strlen(modality)] == '.');
 }
 
+static bool reads_together(const char *name)
+{
+    return begins(name, "head.retrieval.match.") || begins(name, "head.retrieval.pooler.");
+}
+
 /* Does a group of the task pass through this parameter? Pairs meet no v and t parts where there is a vl one. */
 static bool is_met(const vlmoe_config *c, const char *name)
 {
     const vlm_group_counts group = vlm_config_group(c);
-    const bool is_retrieval =
-        vlm_task_of(c)->kind == VLM_TASK_RETRIEVAL; /* pairs come from its own texts and images */
-    const bool has_pairs = group.pairs > 0 || is_retrieval;
-    const bool has_v = group.images > 0, has_t = group.texts > 0;
+    const bool is_retrieval = vlm_task_of(c)->kind == VLM_TASK_RETRIEVAL,
+               contrasts = !is_retrieval || c->task.contrastive_weight > 0.0,
+               matches = is_retrieval && c->task.matching_weight > 0.0;
+    /* Retrieval's pairs come from its own texts and images; those apart, when not contrasted, only draw wrong ones. */
+    const bool has_pairs = group.pairs > 0 || matches, has_v = group.images > 0 && contrasts,
+               has_t = group.texts > 0 && contrasts;
     const char *part = "";
     const int64_t block = block_of(name, &part);
     const bool pairs_pass_v_and_t = has_pairs && block < c->model.vl_from;
     if (block >= 0 && is_of_modality(part, "v")) return has_v || pairs_pass_v_and_t;
     if (block >= 0 && is_of_modality(part, "t")) return has_t || pairs_pass_v_and_t;
     if (block >= 0 && is_of_modality(part, "vl")) return has_pairs;
+    if (reads_together(name)) return matches;
+    if (begins(name, "head.retrieval.")) return contrasts;
     if (!strcmp(name, "image_mask")) return false; /* nothing is hidden */
     if (begins(name, "image_") || begins(name, "patch.")) return has_v || has_pairs;
     if (begins(name, "word_embedding.") || begins(name, "text_position")) return has_t || has_pairs;
@@ -133,10 +142,8 @@ void vlm_task_set_params(const vlmoe_config *c, vlmoe_context *ctx)
                  "task.init is empty and task.freeze_moe true: routers and experts stay random");
     for (int64_t i = 0; i < ctx->n_params; i++) {
         vlm_param *param = ctx->params[i];
-        if (!vlm_task_of(c)->is_tuned) { /* reading together is retrieval's */
-            if (begins(param->name, "head.retrieval.match.") ||
-                begins(param->name, "head.retrieval.pooler."))
-                freeze(param);
+        if (!vlm_task_of(c)->is_tuned) {
+            if (reads_together(param->name)) freeze(param); /* that is retrieval's */
             continue;
         }
         const bool is_sparse = param->n_experts > 0 || param->role == VLM_ROLE_ROUTER;

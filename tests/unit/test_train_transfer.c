@@ -188,7 +188,9 @@ TEST(routers_experts_and_what_a_task_never_meets_are_frozen)
 {
     subject pairs = make_subject("run.task=vqa"),
             images = make_subject("run.task=classify;task.freeze_moe=false"),
-            texts = make_subject("run.task=nli"), old = make_subject("");
+            texts = make_subject("run.task=nli"), old = make_subject(""),
+            apart = make_subject("run.task=retrieval;task.matching_weight=0"),
+            together = make_subject("run.task=retrieval;task.contrastive_weight=0");
     for (int64_t i = 0; i < pairs.ctx->n_params; i++) {
         const vlm_param *param = pairs.ctx->params[i];
         if (param->n_experts || param->role == VLM_ROLE_ROUTER) CHECK(!param->trained);
@@ -203,6 +205,13 @@ TEST(routers_experts_and_what_a_task_never_meets_are_frozen)
     CHECK(!param_of(&images, "blocks.2.norm2_vl.weight")->trained);
     CHECK(param_of(&images, "blocks.2.ffn_v.fc1.weight")->trained);
     CHECK(param_of(&images, "blocks.1.ffn_v.experts.{e}.fc1.weight")->trained);
+    CHECK(param_of(&apart, "blocks.2.ffn_v.fc1.weight")->trained);
+    CHECK(param_of(&apart, "blocks.0.ffn_v.fc1.weight")->trained);
+    CHECK(!param_of(&apart, "blocks.2.ffn_vl.fc1.weight")->trained);
+    CHECK(!param_of(&together, "blocks.2.ffn_t.fc1.weight")->trained);
+    CHECK(param_of(&together, "blocks.0.norm2_t.weight")->trained);
+    CHECK(param_of(&together, "blocks.2.ffn_vl.fc1.weight")->trained);
+    CHECK(param_of(&together, "patch.weight")->trained);
     CHECK(!param_of(&texts, "patch.weight")->trained);
     CHECK(!param_of(&texts, "blocks.0.norm2_v.weight")->trained);
     CHECK(param_of(&texts, "blocks.2.ffn_t.fc1.weight")->trained);
@@ -211,6 +220,8 @@ TEST(routers_experts_and_what_a_task_never_meets_are_frozen)
         CHECK_CLOSE(old.ctx->params[i]->lr_scale, 1.0, 0.0);
     }
     free_subject(&pairs);
+    free_subject(&apart);
+    free_subject(&together);
     free_subject(&images);
     free_subject(&texts);
     free_subject(&old);
