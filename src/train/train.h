@@ -39,6 +39,7 @@ struct vlmoe_trainer {
     int64_t step;               /* done */
     int32_t *codes;             /* [A + B, P] of the present group */
     bool is_meta;
+    size_t memory_left;         /* of run.memory_mib beyond what is planned for steps; 0 without such a target */
     struct vlm_health *health;  /* dead experts and collapsed routing, for warnings */
     int bad, bad_rank;          /* of the last turn: VLM_BAD_* or the part whose loss is not finite, and on which rank */
     vlm_seat *seat;             /* this trainer is one of several; borrowed; NULL = there is one, and no: */

@@ -55,7 +55,8 @@ static vlmoe_status reserve(vlm_gallery *g)
     if (!g->token || !g->offset || !g->image_of || !g->concept || !g->number || !g->image ||
         !g->text)
         return vlm_gallery_no_memory(g);
-    if (g->n_images > KEPT_BYTES / g->picture_bytes) return VLMOE_OK;
+    const size_t most = c->run.memory_mib ? VLM_MIN(g->t->memory_left, KEPT_BYTES) : KEPT_BYTES;
+    if (images > most / (size_t)g->picture_bytes) return VLMOE_OK;
     g->pixels = vlm_alloc_array(images, (size_t)g->picture_bytes);
     return g->pixels ? VLMOE_OK : vlm_gallery_no_memory(g);
 }

@@ -96,6 +96,7 @@ static vlmoe_status open_context(vlmoe_trainer *t, const char *device, int64_t n
         /* Address space: groups of other lengths may lie less well, and sanitizer builds have gaps. */
         params.step_bytes = plan.step_bytes + plan.step_bytes / 4 + ((size_t)1 << 20);
         if (t->config->run.memory_mib) {
+            t->memory_left = ((size_t)share.run.memory_mib << 20) - plan.total_bytes;
             t->config->run.recompute = false;
             t->config->run.recompute_blocks = plan.recompute_blocks;
         }
