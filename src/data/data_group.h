@@ -89,6 +89,8 @@ double vlm_source_wait_seconds(const vlm_source *source);         /* time next()
 
 /* Classes of a labelled task, by labels.txt; n = 0 without labels. Belongs to the source. */
 const vlm_classes *vlm_source_classes(const vlm_source *source);
+/* The labels.txt of two sources must name the same classes. Errors: ARG (both keys, and the first line that differs). */
+vlmoe_status vlm_source_same_classes(const vlm_source *a, const vlm_source *b, vlmoe_error *error);
 
 /* Random access for evaluation and prediction: sample i of stream pairs/images/texts in set order, resized by data.eval_fit, unmasked.
  * pixels [p, image_size, image_size, 3] are written unless NULL; p = vlm_source_pictures. The rest is borrowed until the next call. */

@@ -228,11 +228,31 @@ uint64_t vlm_source_hash(const vlm_source *source)
     return hash;
 }
 
-const vlm_classes *vlm_source_classes(const vlm_source *source)
+static const vlm_sets *with_classes(const vlm_source *source)
 {
     for (int i = 0; i < VLM_STREAMS; i++)
-        if (source->sets[i].classes.n) return &source->sets[i].classes;
-    return &source->sets[0].classes;
+        if (source->sets[i].classes.n) return &source->sets[i];
+    return &source->sets[0];
+}
+
+const vlm_classes *vlm_source_classes(const vlm_source *source)
+{
+    return &with_classes(source)->classes;
+}
+
+vlmoe_status vlm_source_same_classes(const vlm_source *a, const vlm_source *b, vlmoe_error *error)
+{
+    const vlm_sets *of_a = with_classes(a), *of_b = with_classes(b);
+    if (!of_a->classes.n || !of_b->classes.n) return VLMOE_OK;
+    char *a_name = vlm_format("labels.txt of %s", of_a->name),
+         *b_name = vlm_format("labels.txt of %s", of_b->name);
+    vlmoe_status st =
+        a_name && b_name
+            ? vlm_classes_compare(&of_a->classes, a_name, &of_b->classes, b_name, error)
+            : vlm_fail(error, VLMOE_E_NOMEM, "no memory for the names of classes");
+    vlm_free(a_name);
+    vlm_free(b_name);
+    return st;
 }
 
 int vlm_source_pictures(const vlm_source *source, int stream)

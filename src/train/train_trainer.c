@@ -154,7 +154,9 @@ static vlmoe_status open_data(vlmoe_trainer *t)
     VLM_TRY(open_source(t, VLM_SOURCE_TRAIN, &t->train));
     if (t->task->classes) t->classes = vlm_source_classes(t->train);
     bool has_val = d->val_images.n || d->val_texts.n || d->val_pairs.n;
-    return has_val ? open_source(t, VLM_SOURCE_EVAL, &t->val) : VLMOE_OK;
+    if (!has_val) return VLMOE_OK;
+    VLM_TRY(open_source(t, VLM_SOURCE_EVAL, &t->val));
+    return vlm_source_same_classes(t->train, t->val, &t->error);
 }
 
 static vlmoe_status open_target(vlmoe_trainer *t, vlm_checkpoint *target)

@@ -131,6 +131,8 @@ predict() { "$BIN/vlmoe-eval" predict --checkpoint "$@"; }
 expect 0 predict vqa --image "$art/red_circle.png" --question "which colour has the circle" --json answer.json
 said " %  "
 python3 -c 'import json; a = json.load(open("answer.json"))["answers"]; assert len(a) == 5 and a[0]["share"] >= a[4]["share"]' || fail "answers as JSON"
+expect 0 predict vqa --image "$art/red_circle.png" --question "which colour has the circle" --top 6
+[ "$(wc -l <"$work/.out")" -eq "$(wc -l <tasks/vqa_val/labels.txt)" ] || fail "not all answers"
 expect 0 predict nlvr2 --image "$art/red_circle.png" --image "$art/red_cross.png" --text "both are red"
 said "True"
 expect 0 predict nli --text "the circle is red" --text "the circle is blue"
@@ -144,6 +146,9 @@ said "match"
 python3 -c 'print("a red circle " * 40)' >long.txt
 expect 0 predict retrieval --image "$art/red_circle.png" --captions long.txt
 complained "1 text was cut to 16 tokens"
+printf '\357\273\277a red circle\n' >marked.txt # a byte order mark is no part of a caption
+expect 0 predict retrieval --image "$art/red_circle.png" --captions marked.txt --json marked.json
+grep -q '"answer": "a red circle"' marked.json || fail "a byte order mark in a caption"
 printf 'a red circle\nthe \377\n' >bytes.txt
 expect 3 predict retrieval --image "$art/red_circle.png" --captions bytes.txt
 complained "bytes.txt line 2: not UTF-8 text"
@@ -235,6 +240,49 @@ expect 2 train vqa "run.out=$work/no" data.text_model="$work/other.model"
 complained "is not the text model of task.init"
 expect 0 train classify "run.out=$work/random" task.init= run.steps=1
 complained "routers and experts stay random"
+# a held-out loss is that of the labels as they are
+for share in 0 0.5; do
+    expect 0 "$BIN/vlmoe-eval" --checkpoint classify "task.label_smoothing=$share" --json "smooth$share.json"
+done
+python3 -c 'import json; a, b = (json.load(open(f"smooth{s}.json"))["held_out"]["task_loss"] for s in ("0", "0.5")); assert a == b, (a, b)' ||
+    fail "label smoothing changes a held-out loss"
+
+# kinds of answers by the data's own words: long ones, quotes, other scripts
+python3 - "$work" <<'PYTHON'
+import json, sys, tiny_tasks
+words = ["颜色与形状的问题" * 6, 'say "yes"\\', "x" * 200 + "1", "x" * 200 + "2"] * 2
+facts = [{"pictures": [i], "labels": [0], "scores": [1.0], "answers": ["red"] * 10, "answer_type": word} for i, word in enumerate(words)]
+with open("tasks/vqa_val/labels.txt") as labels:
+    names = labels.read().split()
+with open("art/red_circle.png", "rb") as file:
+    pictures = [file.read()] * len(words)
+tiny_tasks.write_set(sys.argv[1], "vqa_kinds", [{"txt": b"which colour", "json": json.dumps(f).encode()} for f in facts], names, pictures)
+PYTHON
+kinds="data.val_pairs=[\"$work/tasks/vqa_kinds\"]"
+expect 0 train vqa "$kinds" "run.out=$work/kinds"
+rm -r kinds/step-00000004
+echo "no record" >>kinds/metrics.jsonl
+expect 0 train vqa "$kinds" "run.out=$work/kinds" --resume
+complained "metrics.jsonl: 1 lines are no records"
+python3 - <<'PYTHON' || fail "records with the data's own words"
+import json
+def keys(pairs):
+    assert len({k for k, _ in pairs}) == len(pairs), pairs
+    return dict(pairs)
+found = [json.loads(line, object_pairs_hook=keys) for line in open("kinds/metrics.jsonl", encoding="utf-8")]
+evaluations = [r for r in found if r["kind"] == "eval"]
+assert [r["step"] for r in evaluations] == [2, 4], evaluations
+for r in evaluations:
+    names = [k[9:] for k in r if k.startswith("accuracy ")]
+    assert len(names) == 4 and 'say "yes"\\' in names and any(n.startswith("颜色") for n in names), names
+    assert list(r).index("majority") < list(r).index("chance")
+PYTHON
+
+# a held-out set of other classes
+cp -r tasks/vqa_val tasks/vqa_turned
+tac tasks/vqa_val/labels.txt >tasks/vqa_turned/labels.txt
+expect 2 train vqa "data.val_pairs=[\"$work/tasks/vqa_turned\"]" "run.out=$work/no"
+complained "labels.txt of data.pairs and labels.txt of data.val_pairs name other classes from line 1 on"
 sed -i 's/red/pink/' tasks/vqa_val/labels.txt
 expect 2 "$BIN/vlmoe-eval" --checkpoint vqa
 complained "labels.txt"
