@@ -21,12 +21,14 @@ static const char help[] =
     "  --out DIR          folder for the shards; it must hold no tar yet\n"
     "  --images ROOT      folder of relative image paths [the folder of FILE]\n"
     "  --shard-size MIB   size to close a shard at [256]\n"
+    "  --skip N           pass over the first N rows; with --limit, a set in two parts\n"
     "  --limit N          take the first N good samples only\n"
     "  --max-pixels N     refuse larger pictures [67108864]\n"
     "  --missing error    the first bad row ends the work: this is so unless it is said otherwise\n"
     "  --missing skip     bad rows are counted, named and left out; --skip-bad is the same\n"
     "\n"
-    "Without --format FILE is a list: lines of JSON if it ends in .jsonl: \"image\": PATH, "
+    "Without --format FILE is a list: lines of JSON if it ends in .jsonl or .json: \"image\": "
+    "PATH, "
     "\"text\"\n"
     "or \"caption\": \"...\", \"texts\" or \"captions\": [\"...\", ...], any of them; a row with "
     "other\n"
@@ -42,7 +44,7 @@ static const char help[] =
     "  nlvr2      --in LINES; pictures in ROOT/SPLIT/[DIRECTORY/], ROOT/images/... or ROOT\n"
     "  karpathy   --in JSON --split train,restval; pictures in ROOT/FILEPATH or ROOT\n"
     "  imagenet   --in FOLDER of a folder for each class [--labels FILE]\n"
-    "  mnli, glue --in LINES or TABLE [--split matched|mismatched]\n"
+    "  mnli, glue --in LINES or TABLE [--split NAME, else matched or mismatched by FILE]\n"
     "  beit3      --in INDEX --text-model MODEL [--labels FILE, answer2label.txt for questions]\n"
     "  idx        --in IMAGES --annotations LABELS [--labels FILE], gzip or not\n"
     "  --dry-run  write nothing, count everything; pictures are looked for if --images is given\n";
@@ -96,6 +98,8 @@ static bool take(const char *tool, int c, vlm_cli_pack *out)
         return true;
     case 's':
         return vlm_cli_int(tool, "--shard-size", optarg, 1, 1 << 20, &out->shard_mib);
+    case 'k':
+        return vlm_cli_int(tool, "--skip", optarg, 0, INT64_MAX, &out->skip);
     case 'l':
         return vlm_cli_int(tool, "--limit", optarg, 1, INT64_MAX, &out->limit);
     case 'p':
@@ -133,6 +137,7 @@ static int parse(int argc, char **argv, vlm_cli_pack *out)
                                             {"skip-bad", no_argument, NULL, 'b'},
                                             {"dry-run", no_argument, NULL, 'd'},
                                             {"shard-size", required_argument, NULL, 's'},
+                                            {"skip", required_argument, NULL, 'k'},
                                             {"limit", required_argument, NULL, 'l'},
                                             {"max-pixels", required_argument, NULL, 'p'},
                                             {"help", no_argument, NULL, 'h'},
@@ -162,8 +167,10 @@ static vlmoe_status copy_samples(const char *tool, const vlm_cli_pack *options,
                                  vlm_manifest *manifest, vlm_shard_writer *writer,
                                  pack_counts *counts, vlmoe_error *error)
 {
-    while (vlm_shard_writer_count(writer) < options->limit && vlm_manifest_next(manifest)) {
+    for (int64_t row = 0; vlm_shard_writer_count(writer) < options->limit; row++) {
         vlm_sample sample;
+        if (!vlm_manifest_next(manifest)) break;
+        if (row < options->skip) continue;
         vlmoe_status st = vlm_manifest_sample(manifest, &sample, error);
         if (st && options->skips && st != VLMOE_E_NOMEM) {
             fprintf(stderr, "%s: skipped: %s\n", tool, error->text);

@@ -8,7 +8,7 @@
 typedef struct vlm_cli_pack {
     vlm_rows_options rows; /* format NULL = a list */
     const char *out;
-    int64_t shard_mib, limit, max_pixels;
+    int64_t shard_mib, skip, limit, max_pixels;
     bool skips; /* what is bad is named and left out */
     bool is_dry;
 } vlm_cli_pack;

@@ -32,8 +32,11 @@ static void print_ledger(const vlm_cli_pack *options, const vlm_ledger *ledger,
                          const vlm_pack_result *result, const vlm_classes *classes)
 {
     const char *out = options->is_dry ? "a set" : options->out;
-    printf("%lld rows read, %lld %s %s", (long long)ledger->n_read, (long long)ledger->n_packed,
-           options->is_dry ? "fit for" : "packed in", out);
+    printf("%lld rows read, ", (long long)ledger->n_read);
+    if (options->skip)
+        printf("%lld passed over, ", (long long)VLM_MIN(options->skip, ledger->n_read));
+    printf("%lld %s %s", (long long)ledger->n_packed, options->is_dry ? "fit for" : "packed in",
+           out);
     if (classes->n) printf(", %lld classes", (long long)classes->n);
     if (result->n_shared)
         printf(", %lld pictures used %lld times", (long long)result->n_pictures,
@@ -48,6 +51,7 @@ static vlmoe_status pack(const vlm_cli_pack *options, vlm_ledger *ledger, vlmoe_
                            .out = options->is_dry ? NULL : options->out,
                            .shards = VLM_SHARD_OPTIONS_INIT,
                            .limits = VLM_IMAGE_OPTIONS_INIT,
+                           .skip = options->skip,
                            .limit = options->limit};
     vlm_pack_result result = {0};
     vlm_rows *rows = NULL;

@@ -275,11 +275,12 @@ static vlmoe_status note_unused(packer *p, vlmoe_error *error)
 
 static vlmoe_status walk(packer *p, vlm_rows *rows, vlm_row *row, vlmoe_error *error)
 {
+    const int64_t skip = p->options->skip;
     while (p->ledger->n_packed < p->options->limit) {
         bool found = false;
         VLM_TRY(vlm_rows_next(rows, row, &found, error));
-        if (!found) return p->options->has_pictures ? note_unused(p, error) : VLMOE_OK;
-        VLM_TRY(put_row(p, row, error));
+        if (!found) return p->options->has_pictures && !skip ? note_unused(p, error) : VLMOE_OK;
+        if (p->ledger->n_read > skip) VLM_TRY(put_row(p, row, error));
     }
     return VLMOE_OK;
 }

@@ -13,6 +13,7 @@ typedef struct vlm_pack_options {
     bool has_pictures; /* false: pictures are not looked for; with out NULL alone */
     vlm_shard_options shards;
     vlm_image_options limits;
+    int64_t skip;  /* rows to pass over, from the first */
     int64_t limit; /* rows to pack at most */
 } vlm_pack_options;
 

@@ -111,7 +111,12 @@ static vlmoe_status vqa_open(vlm_rows *rows, vlmoe_error *error)
     if (!options->annotations) return VLMOE_OK;
     v->path = vlm_strdup(options->annotations);
     if (!v->path) return vlm_fail(error, VLMOE_E_NOMEM, "no memory to read %s", options->in);
-    return vlm_records_open(v->path, "annotations", 0, &v->annotations, error);
+    VLM_TRY(vlm_records_open(v->path, "annotations", 0, &v->annotations, error));
+    const char *ours = vlm_records_beside(v->questions, "data_subtype"),
+               *theirs = vlm_records_beside(v->annotations, "data_subtype");
+    if (!ours || !theirs || !strcmp(ours, theirs)) return VLMOE_OK;
+    return vlm_fail(error, VLMOE_E_FORMAT, "%s is of %s, and %s of %s (data_subtype)", options->in,
+                    ours, v->path, theirs);
 }
 
 /* ---- Pictures ---- */
@@ -250,13 +255,27 @@ static vlmoe_status take_answers(vlm_rows *rows, const vlm_records *records,
     return VLMOE_OK;
 }
 
-static vlmoe_status annotate(vlm_rows *rows, vlm_row *row, vlmoe_error *error)
+/* Ids of questions are alike from split to split, in sets that count from 0; the picture tells whose annotation it is. */
+static vlmoe_status check_picture(const vlm_records *records, const vlm_value *annotation,
+                                  int64_t image_id, const vlm_row *row, vlmoe_error *error)
+{
+    int64_t found = 0;
+    if (!vlm_json_get(annotation, "image_id")) return VLMOE_OK;
+    VLM_TRY(vlm_rows_get_int(records, annotation, "image_id", &found, error));
+    if (found == image_id) return VLMOE_OK;
+    return vlm_records_fail(records, error,
+                            "question %s is about picture %lld, its annotation about picture %lld",
+                            row->id.data, (long long)image_id, (long long)found);
+}
+
+static vlmoe_status annotate(vlm_rows *rows, vlm_row *row, int64_t image_id, vlmoe_error *error)
 {
     vqa *v = rows->state;
     vlm_records *records = NULL;
     const vlm_value *annotation = NULL;
     VLM_TRY(find_annotation(rows, row, &records, &annotation, error));
     if (!annotation) return vlm_rows_drop(rows, row, VLM_NOTE_NO_ANNOTATION, NULL, error);
+    VLM_TRY(check_picture(records, annotation, image_id, row, error));
     VLM_TRY(take_answers(rows, records, annotation, row, error));
     vlm_row_put_text(row, "question_type",
                      vlm_json_text(vlm_json_get(annotation, "question_type")));
@@ -321,7 +340,7 @@ static vlmoe_status vqa_next(vlm_rows *rows, vlm_row *row, bool *found, vlmoe_er
     vlm_row_add_text(row, text);
     vlm_row_put_int(row, "image_id", image_id);
     VLM_TRY(add_picture(rows, image_id, row, error));
-    return v->annotations ? annotate(rows, row, error) : VLMOE_OK;
+    return v->annotations ? annotate(rows, row, image_id, error) : VLMOE_OK;
 }
 
 const vlm_rows_kind vlm_rows_vqav2 = {"vqav2",

@@ -39,7 +39,7 @@ votes() { # ANSWER COUNT [ANSWER COUNT]: the annotators
     echo "[$list]"
 }
 annotation() { # ID ANSWER VOTES
-    echo "{\"question_id\":$1,\"image_id\":1,\"question_type\":\"what\",\"answer_type\":\"other\",\"multiple_choice_answer\":\"$2\",\"answers\":$3}"
+    echo "{\"question_id\":$1,\"image_id\":$(($1 / 1000)),\"question_type\":\"what\",\"answer_type\":\"other\",\"multiple_choice_answer\":\"$2\",\"answers\":$3}"
 }
 picture img/val2014/COCO_val2014_000000000007.jpg 4 3
 picture img/val2014/COCO_val2014_000000000008.jpg 4 4
@@ -83,6 +83,18 @@ expect 0 "$data" verify vqa
 
 expect 0 "$data" pack --format vqav2 --in q.json --annotations a.json --labels answers.txt --images img --out first --limit 1
 said "1 rows read, 1 packed in first"
+
+# a set in two parts, and annotations of other pictures or another split
+expect 0 "$data" pack --format vqav2 --in q.json --annotations a.json --labels answers.txt --images img --out rest --skip 1
+said "3 rows read, 1 passed over, 2 packed in rest"
+members rest/00000.tar 000000000.txt 000000000.json 000000001.txt 000000001.json
+sed 's/"image_id":7/"image_id":8/' a.json >astray.json
+expect 3 "$data" pack --format vqav2 --in q.json --annotations astray.json --labels answers.txt --images img --out astray
+complained "question 7000 is about picture 7, its annotation about picture 8"
+sed 's/{/{"data_subtype":"train2014",/' a.json >other.json
+expect 3 "$data" pack --format vqav2 --in q.json --annotations other.json --labels answers.txt --images img --out astray
+complained "q.json is of val2014, and other.json of train2014"
+[ ! -e astray ] || fail "a set of other pictures"
 
 # ---- a disk that fills up: nothing is left, wherever it happens
 for kilobytes in 1 2 5; do # the last has room for the pictures, not for the samples
