@@ -68,7 +68,7 @@ static vlmoe_status measure(vlm_image_file *file, vlmoe_error *error)
 {
     vlm_size size = {0, 0};
     if (file->kind == VLM_IMAGE_WEBP)
-        return vlm_fail(error, VLMOE_E_UNSUPPORTED,
+        return vlm_fail(error, VLMOE_E_FORMAT,
                         "WebP pictures are not read; convert them to PNG or JPEG");
     if (file->kind == VLM_IMAGE_UNKNOWN)
         return vlm_fail(error, VLMOE_E_FORMAT,

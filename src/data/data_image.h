@@ -77,14 +77,14 @@ vlmoe_status vlm_image_open(vlm_workspace *workspace, const void *data, size_t b
 vlmoe_status vlm_image_read(const vlm_image_file *file, const vlm_box *part, uint8_t *pixels,
                             vlmoe_error *error);
 
-/* Size from the header, turned as Exif says; no pixel is decoded. Errors: FORMAT, UNSUPPORTED (WebP). */
+/* Size from the header, turned as Exif says; no pixel is decoded. Errors: FORMAT (WebP too). */
 vlmoe_status vlm_image_probe(const void *data, size_t bytes, int64_t *width, int64_t *height,
                              vlmoe_error *error);
 
 /* PNG of every colour type and depth (16 bits are cut to 8), JPEG (grey, YCbCr, CMYK and YCCK as
  * Adobe stores them, inverted; turned as their Exif orientation says), GIF (first frame), BMP, binary PNM. A file that ends early,
  * contradicts its header, or fails a checksum is an error, never half a picture. options NULL =
- * defaults. Errors: FORMAT, UNSUPPORTED (WebP), ARG (options), NOMEM. */
+ * defaults. Errors: FORMAT (WebP too), ARG (options), NOMEM. */
 vlmoe_status vlm_image_decode(const void *data, size_t bytes, const vlm_image_options *options,
                               vlm_image *out, vlmoe_error *error);
 
