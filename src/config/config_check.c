@@ -128,6 +128,7 @@ static const struct {
                {"task", "embed_width", "retrieval|pretrain"},
                {"task", "temperature", "retrieval|pretrain"},
                {"task", "negatives", "retrieval|pretrain"},
+               {"task", "rerank", "retrieval"},
                {"task", "patience", TUNED},
                {"task", "unlabelled", LABELLED}};
 

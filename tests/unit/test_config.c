@@ -141,6 +141,8 @@ TEST(config_refuses_keys_that_the_task_does_not_read)
     expect_refusal("{ \"task\": { \"freeze_moe\": false } }", "task.freeze_moe = false");
     expect_refusal("{ \"run\": { \"task\": \"vqa\" }, \"task\": { \"negatives\": \"step\" } }",
                    "task.negatives = \"step\"");
+    expect_refusal("{ \"run\": { \"task\": \"vqa\" }, \"task\": { \"rerank\": 3 } }",
+                   "task.rerank = 3");
     expect_refusal("{ \"run\": { \"task\": \"retrieval\" }, \"task\": { \"head_dropout\": 0.1 } }",
                    "task.head_dropout = 0.1");
     expect_refusal(
