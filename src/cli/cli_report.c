@@ -69,17 +69,19 @@ static vlmoe_status read_records(page *p, vlmoe_error *error)
     return VLMOE_OK;
 }
 
-/* The run's config as it was resolved; without one that of the checkpoint, which has numbers alone. */
+/* The run's config as it was resolved; without one that of the checkpoint, which has numbers alone. What --data names is about held-out
+ * data, and stands for the run's config only where it has left none. */
 static void read_config(page *p)
 {
     const vlm_cli_model_options *m = &p->o->model;
-    p->config_path = m->config ? vlm_strdup(m->config) : vlm_path_join(p->o->run, "config.json");
-    if (p->config_path && !vlm_path_exists(p->config_path) && m->checkpoint) {
-        vlm_free(p->config_path);
-        p->config_path = vlm_path_join(m->checkpoint, "config.json");
+    char *const paths[] = {vlm_path_join(p->o->run, "config.json"),
+                           m->checkpoint ? vlm_path_join(m->checkpoint, "config.json") : NULL,
+                           m->config ? vlm_strdup(m->config) : NULL};
+    for (int i = 0; i < VLM_COUNT(paths); i++) {
+        if (!p->config_path && paths[i] && vlm_path_exists(paths[i])) p->config_path = paths[i];
+        else vlm_free(paths[i]);
     }
-    if (p->config_path && vlm_path_exists(p->config_path))
-        vlmoe_config_load(p->config_path, m->n_set, m->set, &p->config, NULL);
+    if (p->config_path) vlmoe_config_load(p->config_path, 0, NULL, &p->config, NULL);
     vlm_config_default(&p->standard, NULL);
 }
 
