@@ -54,6 +54,37 @@ static void note_best(run *r, const vlm_value *record, int64_t step)
     r->has_best = true;
 }
 
+static vlmoe_status refuse_foreign(const char *path, vlmoe_error *error)
+{
+    return vlm_fail(error, VLMOE_E_ARG,
+                    "%s was not written by a run, which would replace it: set run.out to another "
+                    "folder",
+                    path);
+}
+
+/* A run that begins may find the config of one that ended before its first checkpoint, but replaces nothing that a person wrote. */
+static vlmoe_status check_config(const run *r, vlmoe_error *error)
+{
+    char *path = vlm_path_join(r->out, "config.json"), *text = NULL;
+    size_t bytes = 0;
+    vlmoe_config *config = NULL;
+    vlm_text again = {0};
+    vlmoe_status st =
+        path ? VLMOE_OK : vlm_fail(error, VLMOE_E_NOMEM, "out of memory for the run's config");
+    if (!st && !r->trainer->step && vlm_path_exists(path)) {
+        st = vlm_file_read(path, MAX_METRICS_BYTES, &text, &bytes, error);
+        if (!st && !vlmoe_config_load(path, 0, NULL, &config, NULL))
+            vlm_config_write(config, false, &again);
+        if (!st && (again.bytes != bytes || memcmp(again.data, text, bytes)))
+            st = refuse_foreign(path, error);
+    }
+    vlm_text_free(&again);
+    vlmoe_config_destroy(config);
+    vlm_free(text);
+    vlm_free(path);
+    return st;
+}
+
 /* Records of steps after the present one belong to a run that was thrown away. */
 static vlmoe_status cut_metrics(run *r, vlmoe_error *error)
 {
@@ -61,7 +92,7 @@ static vlmoe_status cut_metrics(run *r, vlmoe_error *error)
     char *text = NULL;
     size_t bytes = 0;
     vlm_text kept = {0};
-    int64_t n_odd = 0;
+    int64_t n_odd = 0, n_records = 0;
     if (!vlm_path_exists(path)) return VLMOE_OK;
     VLM_TRY(vlm_file_read(path, MAX_METRICS_BYTES, &text, &bytes, error));
     for (char *line = text, *end; (end = memchr(line, '\n', bytes - (size_t)(line - text)));
@@ -71,18 +102,21 @@ static vlmoe_status cut_metrics(run *r, vlmoe_error *error)
         bool is_ours = !vlm_json_parse(line, (size_t)(end - line), path, false, &doc, NULL) &&
                        vlm_json_int(vlm_json_get(vlm_json_root(doc), "step"), &of);
         n_odd += !is_ours;
+        n_records += is_ours;
         if (is_ours && of <= r->trainer->step) {
             vlm_text_append(&kept, line, (size_t)(end - line) + 1);
             note_best(r, vlm_json_root(doc), of);
         }
         vlm_json_free(doc);
     }
-    if (n_odd)
+    const bool is_foreign = n_odd && !n_records && !r->trainer->step;
+    if (n_odd && !is_foreign)
         vlm_logf(&r->trainer->log, VLMOE_LOG_WARN, "train",
                  "%s: %lld lines are no records and are left out", path, (long long)n_odd);
-    vlmoe_status st = kept.failed
-                          ? vlm_fail(error, VLMOE_E_NOMEM, "out of memory for %s", path)
-                          : vlm_file_replace(path, kept.data ? kept.data : "", kept.bytes, error);
+    vlmoe_status st = VLMOE_OK;
+    if (kept.failed) st = vlm_fail(error, VLMOE_E_NOMEM, "out of memory for %s", path);
+    else if (is_foreign) st = refuse_foreign(path, error);
+    else st = vlm_file_replace(path, kept.data ? kept.data : "", kept.bytes, error);
     vlm_text_free(&kept);
     vlm_free(text);
     return st;
@@ -134,6 +168,7 @@ static vlmoe_status open_files(run *r, vlmoe_error *error)
     VLM_TRY(vlm_dir_make(r->out, error));
     r->metrics_path = vlm_path_join(r->out, "metrics.jsonl");
     if (!r->metrics_path) return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for a run");
+    VLM_TRY(check_config(r, error));
     VLM_TRY(cut_metrics(r, error));
     r->metrics = fopen(r->metrics_path, "a");
     if (!r->metrics) return vlm_fail_errno(error, "append to", r->metrics_path);

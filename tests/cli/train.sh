@@ -176,6 +176,21 @@ expect 6 "$train" "${tiny[@]}" run.out=hotter run.steps=90 optim.lr=100 optim.wa
     'moe.v_layers=[]' 'moe.t_layers=[]' optim.clip=1e-9
 complained "the loss of objective text is not finite; first seen in"
 
+# ---- what no run wrote is not replaced
+mkdir own foreign
+{ echo "// my notes"; cat "${tiny[1]}"; } >own/config.json
+cp own/config.json notes.json
+expect 2 "$train" --config own/config.json run.out=own
+complained "own/config.json was not written by a run"
+cmp -s own/config.json notes.json || fail "a person's config was replaced"
+echo "hello" >foreign/metrics.jsonl
+expect 2 "$train" "${tiny[@]}" run.out=foreign run.steps=1
+complained "foreign/metrics.jsonl was not written by a run"
+[ "$(cat foreign/metrics.jsonl)" = hello ] || fail "a person's file was cut"
+expect 0 "$train" "${tiny[@]}" run.out=begun run.steps=1
+rm -r begun/step-*
+expect 0 "$train" --config begun/config.json run.steps=1 # ended before its first checkpoint
+
 # ---- a dumped step
 expect 0 "$train" "${tiny[@]}" run.out=dumped run.steps=1 --dump-step step.safetensors
 python3 - <<'PY' || fail "the dump"
