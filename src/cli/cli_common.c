@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 void vlm_cli_begin(void)
 {
@@ -151,6 +153,36 @@ vlmoe_status vlm_cli_write_json(const char *path, const vlm_text *json, vlmoe_er
 {
     if (json->failed) return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for %s", path);
     return vlm_file_replace(path, json->data, json->bytes, error);
+}
+
+static vlmoe_status check_output(const char *path, vlmoe_error *error)
+{
+    if (vlm_path_is_dir(path))
+        return vlm_fail(error, VLMOE_E_IO, "%s is a folder, not a file to write", path);
+    char *folder = vlm_path_dir(path);
+    if (!folder) return vlm_fail(error, VLMOE_E_NOMEM, "no memory for a path");
+    vlmoe_status st = VLMOE_OK;
+    if (!vlm_path_is_dir(folder))
+        st = vlm_fail(error, VLMOE_E_IO, "%s cannot be written: there is no folder %s", path,
+                      folder);
+    else if (access(folder, W_OK)) st = vlm_fail_errno(error, "write in", folder);
+    vlm_free(folder);
+    return st;
+}
+
+vlmoe_status vlm_cli_check_outputs(const char *const *path, int n, vlmoe_error *error)
+{
+    for (int i = 0; i < n; i++) {
+        struct stat there;
+        const bool is_there = path[i] && !lstat(path[i], &there);
+        if (!path[i] || (is_there && !S_ISREG(there.st_mode) && !S_ISDIR(there.st_mode)))
+            continue; /* a device or a pipe, which is written in place */
+        VLM_TRY(check_output(path[i], error));
+        for (int j = 0; j < i; j++)
+            if (path[j] && !strcmp(path[i], path[j]))
+                return vlm_fail(error, VLMOE_E_ARG, "%s is named for two different files", path[i]);
+    }
+    return VLMOE_OK;
 }
 
 bool vlm_cli_add(const char *tool, const char *what, const char *value, const char **list, int *n,

@@ -36,6 +36,10 @@ int vlm_cli_finish(const char *tool, int code);
 /* A text made for a file: replaced whole. Errors: NOMEM (the text is not whole), IO. */
 vlmoe_status vlm_cli_write_json(const char *path, const vlm_text *json, vlmoe_error *error);
 
+/* Files that are written when long work is done: each one's folder must be there now, and no two may be one. NULL is passed over.
+ * Errors: IO, ARG. */
+vlmoe_status vlm_cli_check_outputs(const char *const *path, int n, vlmoe_error *error);
+
 /* A sub-command: argv[0] is "TOOL NAME", as messages should have it. Returns an exit code. */
 typedef struct vlm_cli_command {
     const char *name;

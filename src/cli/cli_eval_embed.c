@@ -308,7 +308,8 @@ static int embed(const char *tool, const options *o)
 {
     job j = {.o = o};
     vlmoe_error error = {VLMOE_OK, ""};
-    vlmoe_status st = vlm_cli_model_open_bare(tool, &o->model, &j.model, &error);
+    vlmoe_status st = vlm_cli_check_outputs(&o->out, 1, &error);
+    if (!st) st = vlm_cli_model_open_bare(tool, &o->model, &j.model, &error);
     if (!st) st = embed_all(&j, &error);
     if (!st && j.n_cut)
         fprintf(stderr, "%s: warning: %lld texts were longer than %lld tokens and were cut\n", tool,

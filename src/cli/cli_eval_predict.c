@@ -237,7 +237,8 @@ static int predict(const char *tool, const vlm_predict_options *o)
     vlm_cli_model model = {0};
     vlm_predict_rows rows = {0};
     vlmoe_error error = {VLMOE_OK, ""};
-    vlmoe_status st = vlm_cli_model_open_bare(tool, &o->model, &model, &error);
+    vlmoe_status st = vlm_cli_check_outputs(&o->json, 1, &error);
+    if (!st) st = vlm_cli_model_open_bare(tool, &o->model, &model, &error);
     if (!st) st = check_inputs(model.trainer, o, &error);
     if (!st)
         st = model.trainer->task->kind == VLM_TASK_RETRIEVAL

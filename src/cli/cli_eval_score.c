@@ -222,7 +222,7 @@ static int run(const char *tool, const vlm_score_options *o, score_fn score)
     vlm_score_sheet *sheet = vlm_alloc_array((size_t)o->n_results, sizeof *sheet);
     vlmoe_error error = {0};
     if (!sheet) return CLI_NOMEM;
-    vlmoe_status st = VLMOE_OK;
+    vlmoe_status st = vlm_cli_check_outputs(&o->json, 1, &error);
     for (int k = 0; k < o->n_results && !st; k++) st = score(o, o->results[k], &sheet[k], &error);
     if (!st) print_sheets(o, sheet);
     if (!st && o->json) st = write_json(o, sheet, &error);

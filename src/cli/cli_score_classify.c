@@ -18,7 +18,9 @@ typedef struct state {
     vlm_idmap pictures; /* of the annotations, by stem */
     bool by_folder;     /* stems do not tell pictures apart */
     vlm_top *top;
-    bool has_five; /* all predictions have as many answers as top-5 looks at */
+    bool has_five;       /* all predictions have as many answers as top-5 looks at */
+    int64_t n_strange;   /* predictions whose first answer is no class of the annotations */
+    const char *strange; /* the first such answer */
 } state;
 
 static int64_t class_of(const state *s, const char *name)
@@ -68,6 +70,7 @@ static vlmoe_status add(state *s, const char *path, const char *picture, const c
     int n = at < 0 ? 1 : s->answers.item[at].n;
     for (int k = 0; k < n && at >= 0; k++)
         best[k] = class_of(s, vlm_scored_text(&s->answers, at, k));
+    if (at >= 0 && best[0] < 0 && !s->n_strange++) s->strange = vlm_scored_text(&s->answers, at, 0);
     if (at >= 0 && n < VLM_MIN(VLM_SCORE_BEST, s->n_classes)) s->has_five = false;
     return vlm_top_add_best(s->top, best, n, class_of(s, label), error);
 }
@@ -187,6 +190,16 @@ static vlmoe_status put(const state *s, vlm_score_sheet *out, vlmoe_error *error
     return VLMOE_OK;
 }
 
+/* Wrong by the rules, and likely a list of other names. */
+static void note_strange(const state *s, vlm_score_sheet *out)
+{
+    const size_t used = strlen(out->note);
+    if (s->n_strange)
+        snprintf(out->note + used, sizeof out->note - used,
+                 "%s%lld answers are no class of the annotations, the first is \"%.60s\"",
+                 used ? "; " : "", (long long)s->n_strange, s->strange);
+}
+
 vlmoe_status vlm_score_classify(const vlm_score_options *options, const char *results,
                                 vlm_score_sheet *out, vlmoe_error *error)
 {
@@ -202,6 +215,7 @@ vlmoe_status vlm_score_classify(const vlm_score_options *options, const char *re
     if (!st) st = walk_all(&s, options, error);
     if (!st) st = vlm_scored_close(&s.answers, options, out, error);
     if (!st) st = put(&s, out, error);
+    if (!st) note_strange(&s, out);
     vlm_scored_free(&s.answers);
     vlm_idmap_free(&s.pictures);
     vlm_named_destroy(s.classes);

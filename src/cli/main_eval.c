@@ -136,7 +136,9 @@ static int evaluate(const options *o)
     if (!e) return CLI_NOMEM;
     e->limit = o->model.limit;
     e->report.struct_size = sizeof e->report;
-    vlmoe_status st = vlm_cli_model_open(tool, &o->model, &e->model, &error);
+    const char *const outputs[] = {o->json, o->results, o->examples};
+    vlmoe_status st = vlm_cli_check_outputs(outputs, VLM_COUNT(outputs), &error);
+    if (!st) st = vlm_cli_model_open(tool, &o->model, &e->model, &error);
     if (!st) st = measure(e, o);
     if (!st) {
         vlm_cli_eval_print(e);

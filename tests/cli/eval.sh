@@ -23,6 +23,13 @@ expect 4 sh -c "'$eval' --help >/dev/full"
 expect 2 "$eval"
 complained "--config FILE or --checkpoint DIR is missing"
 
+expect 4 "$eval" --checkpoint "$run" --json nowhere/a.json # before any work
+complained "nowhere/a.json cannot be written: there is no folder nowhere"
+expect 2 "$eval" --checkpoint "$run" --json same --examples same
+complained "same is named for two different files"
+expect 4 "$eval" embed --checkpoint "$run" --texts world/art/train_text.txt --out nowhere/a.safetensors
+complained "there is no folder nowhere"
+
 # ---- figures: of the newest checkpoint, found three ways
 expect 0 "$eval" --config world/tiny.json --json a.json --examples a.jsonl
 said "held out: 6 images, 6 texts, 6 pairs"

@@ -138,6 +138,9 @@ printf 'ImageId,PredictionString\na,n01 1 2 3 4\nb,n01 1 2 3 4\n' >list.csv
 printf 'a,n01\nb.JPEG,n02\n' >classes.csv
 score 0 classify --results classes.csv --annotations list.csv --json a.json
 figure a.json top-1 50
+printf 'a,x01\nb,x02\n' >strange.csv
+score 0 classify --results strange.csv --annotations list.csv --json a.json
+said '2 answers are no class of the annotations, the first is "x01"'
 printf 'a golden retriever\nb golden eagle\n' >named.txt
 sed 's/ /,/' named.txt >named.csv
 score 0 classify --results named.csv --annotations named.csv --json a.json
