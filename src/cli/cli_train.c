@@ -166,7 +166,8 @@ static vlmoe_status run_rank(job *j, bool is_first, vlm_rank_log *log, vlmoe_tra
     if (is_first)
         hooks =
             (vlm_run_hooks){should_stop, vlm_screen_show, vlm_screen_saved, &j->screen, j->profile};
-    VLM_TRY(vlm_trainer_create(j->config, &params, log->seat, trainer, error));
+    const char *out = j->config->run.out, *from = j->o->resume && has_checkpoint(out) ? out : NULL;
+    VLM_TRY(vlm_trainer_create(j->config, &params, log->seat, from, trainer, error));
     vlmoe_status st = begin_or_resume(*trainer, j->o, error);
     VLM_TRY(vlm_ranks_agree(log->seat, "resuming", st, error));
     VLM_TRY(compare_beginnings(log->seat, *trainer, error));

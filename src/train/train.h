@@ -27,7 +27,8 @@ struct vlmoe_trainer {
     vlm_log log;
     vlmoe_context *ctx;
     vlm_spm *spm;               /* NULL when no texts are used */
-    char *text_model;           /* path of its file */
+    char *text_model;           /* path of its file, */
+    vlm_text text_bytes;        /* and what it held when it was opened: checkpoints carry that */
     const vlm_task_info *task;  /* of config */
     vlm_mome *model;            /* NULL in task image_tokeniser */
     vlm_head *head;             /* of a tuned task, else NULL */
@@ -39,6 +40,7 @@ struct vlmoe_trainer {
     int64_t step;               /* done */
     int32_t *codes;             /* [A + B, P] of the present group */
     bool is_meta;
+    const char *from;           /* what will be resumed, while it is created; borrowed */
     size_t memory_left;         /* of run.memory_mib beyond what is planned for steps; 0 without such a target */
     struct vlm_health *health;  /* dead experts and collapsed routing, for warnings */
     int bad, bad_rank;          /* of the last turn: VLM_BAD_* or the part whose loss is not finite, and on which rank */
@@ -53,8 +55,12 @@ struct vlmoe_trainer {
     struct vlm_dump *dump;      /* one step's dump, NULL = none */
 };
 
-/* As vlmoe_trainer_create; seat: its place among ranks, which outlives it; NULL: there is one. Collective. */
-vlmoe_status vlm_trainer_create(const vlmoe_config *config, const vlmoe_trainer_params *params, vlm_seat *seat, vlmoe_trainer **out, vlmoe_error *error);
+/* As vlmoe_trainer_create; seat: its place among ranks, which outlives it; NULL: there is one. from: folder of the run or checkpoint that
+ * will be resumed, so that task.init is not needed any more; NULL: none. Collective. */
+vlmoe_status vlm_trainer_create(const vlmoe_config *config, const vlmoe_trainer_params *params, vlm_seat *seat, const char *from,
+                                vlmoe_trainer **out, vlmoe_error *error);
+/* The text model at trainer->text_model, and its bytes. Errors: IO, FORMAT, NOMEM; the text is the trainer's. */
+vlmoe_status vlm_trainer_open_text(vlmoe_trainer *trainer);
 /* Data and context are open, the model is not built: compare with the other ranks and join them. target, init: checkpoints of the image
  * tokeniser and of task.init, or NULL.  Errors: ARG (ranks differ, naming in what), those of vlm_comm. */
 vlmoe_status vlm_trainer_join(vlmoe_trainer *trainer, const char *target, const char *init);

@@ -69,14 +69,7 @@ static vlmoe_status write_codebook(vlmoe_trainer *t, const char *folder, vlmoe_e
 /* The text model travels with the checkpoint, so that it can be used where the data are not. */
 static vlmoe_status copy_text_model(vlmoe_trainer *t, const char *folder, vlmoe_error *error)
 {
-    char *bytes = NULL;
-    size_t n = 0;
-    if (!t->spm) return VLMOE_OK;
-    VLM_TRY(vlm_file_read(t->text_model, MAX_JSON_BYTES * 4u, &bytes, &n, error));
-    const vlm_text text = {.data = bytes, .bytes = n};
-    vlmoe_status st = write_text(folder, "text.model", &text, error);
-    vlm_free(bytes);
-    return st;
+    return t->spm ? write_text(folder, "text.model", &t->text_bytes, error) : VLMOE_OK;
 }
 
 static vlmoe_status write_classes(const vlmoe_trainer *t, const char *folder, vlmoe_error *error)

@@ -9,7 +9,7 @@ static vlmoe_status open_text_model(vlmoe_trainer *m, const vlm_checkpoint *c)
     const char *path = vlm_ckpt_path(c->files, "text.model");
     if (!path) return VLMOE_OK;
     m->text_model = vlm_strdup(path);
-    return m->text_model ? vlm_spm_open(path, &m->spm, &m->error)
+    return m->text_model ? vlm_trainer_open_text(m)
                          : vlm_fail(&m->error, VLMOE_E_NOMEM, "out of memory for a model");
 }
 

@@ -10,6 +10,8 @@
 #include "train_task.h"
 #include "train_transfer.h"
 
+enum { MAX_TEXT_MODEL = 1 << 28 };
+
 static vlmoe_status copy_config(const vlmoe_config *from, vlmoe_config **out, vlmoe_error *error)
 {
     vlm_text text = {0};
@@ -29,11 +31,21 @@ typedef struct origins {
 static vlmoe_status find_text_model(vlmoe_trainer *t, const origins *from)
 {
     if (t->text_model) return VLMOE_OK;
-    if (from->init.path)
+    const char *kept =
+        t->from && from->init.path ? vlm_ckpt_path(from->init.files, "text.model") : NULL;
+    if (kept && !t->config->data.text_model[0]) t->text_model = vlm_strdup(kept);
+    else if (from->init.path && !t->from)
         VLM_TRY(vlm_transfer_text_model(&from->init, t->config->data.text_model, &t->text_model,
                                         &t->error));
     if (!t->text_model) t->text_model = vlm_strdup(t->config->data.text_model);
     return t->text_model ? VLMOE_OK : vlm_fail(&t->error, VLMOE_E_NOMEM, "out of memory");
+}
+
+vlmoe_status vlm_trainer_open_text(vlmoe_trainer *t)
+{
+    VLM_TRY(vlm_spm_open(t->text_model, &t->spm, &t->error));
+    return vlm_file_read(t->text_model, MAX_TEXT_MODEL, &t->text_bytes.data, &t->text_bytes.bytes,
+                         &t->error);
 }
 
 /* The words of the model: from the text model, from the config, or both when they agree. */
@@ -51,7 +63,7 @@ static vlmoe_status open_words(vlmoe_trainer *t, const origins *from, int64_t *n
                         "data.text_model is not set: this run has texts or pairs%s",
                         t->is_meta ? " (a dry run may set model.words instead)" : "");
     if (t->is_meta && *n_words) return VLMOE_OK; /* a plan needs no files */
-    VLM_TRY(vlm_spm_open(t->text_model, &t->spm, &t->error));
+    VLM_TRY(vlm_trainer_open_text(t));
     int64_t found = vlm_spm_special(t->spm).n, given = c->model.words;
     if (given && given != found)
         return vlm_fail(&t->error, VLMOE_E_ARG,
@@ -173,9 +185,10 @@ static vlmoe_status open_target(vlmoe_trainer *t, vlm_checkpoint *target)
 
 static vlmoe_status open_init(vlmoe_trainer *t, vlm_checkpoint *init)
 {
-    const char *path = t->config->task.init;
+    const char *path = t->from ? t->from : t->config->task.init;
     if (!vlm_config_is_tuned(t->config) || !path[0]) return VLMOE_OK;
     vlmoe_status st = vlm_checkpoint_open(path, init, &t->error);
+    if (t->from) return st;
     if (st) return vlm_fail_in(&t->error, "task.init");
     return vlm_config_has_encoder(init->config)
                ? VLMOE_OK
@@ -201,7 +214,8 @@ static vlmoe_status load_origins(vlmoe_trainer *t, const origins *from)
     if (from->target.files)
         VLM_TRY(vlm_checkpoint_load_model(&from->target, t->ctx, t->tokeniser, "image_tokeniser.",
                                           &t->error));
-    return from->init.files ? vlm_transfer(&from->init, t->config, t->ctx, &t->error) : VLMOE_OK;
+    return from->init.files && !t->from ? vlm_transfer(&from->init, t->config, t->ctx, &t->error)
+                                        : VLMOE_OK;
 }
 
 static vlmoe_status open_all(vlmoe_trainer *t, const char *device)
@@ -233,17 +247,20 @@ static vlmoe_status read_config(vlmoe_trainer *t, const vlmoe_config *config)
 }
 
 vlmoe_status vlm_trainer_create(const vlmoe_config *config, const vlmoe_trainer_params *params,
-                                vlm_seat *seat, vlmoe_trainer **out, vlmoe_error *error)
+                                vlm_seat *seat, const char *from, vlmoe_trainer **out,
+                                vlmoe_error *error)
 {
     vlmoe_trainer *t = vlm_alloc(sizeof *t);
     if (!t) return vlm_fail(error, VLMOE_E_NOMEM, "out of memory for a trainer");
     t->log = (vlm_log){params->log_fn, params->log_user};
     t->is_meta = !strcmp(params->device, "meta");
     t->seat = seat;
+    t->from = from;
     t->health = vlm_health_create();
     vlmoe_status st = t->health ? read_config(t, config)
                                 : vlm_fail(&t->error, VLMOE_E_NOMEM, "out of memory for a trainer");
     if (!st) st = open_all(t, params->device);
+    t->from = NULL;
     if (st) {
         *error = t->error;
         error->status = st;
@@ -265,7 +282,7 @@ vlmoe_status vlmoe_trainer_create(const vlmoe_config *config, const vlmoe_traine
     if (params->struct_size != sizeof *params)
         return vlm_fail(error, VLMOE_E_ARG,
                         "vlmoe_trainer_params: struct_size is not set by its initialiser");
-    return vlm_trainer_create(config, params, NULL, out, error);
+    return vlm_trainer_create(config, params, NULL, NULL, out, error);
 }
 
 void vlmoe_trainer_destroy(vlmoe_trainer *t)
@@ -289,6 +306,7 @@ void vlmoe_trainer_destroy(vlmoe_trainer *t)
     vlm_free(t->result_at);
     vlm_free(t->codes);
     vlm_free(t->text_model);
+    vlm_text_free(&t->text_bytes);
     vlm_free(t);
 }
 
@@ -348,20 +366,18 @@ static vlmoe_status check_keys(vlmoe_trainer *t, const vlm_checkpoint *c, int n_
 static vlmoe_status check_text_model(vlmoe_trainer *t, const vlm_checkpoint *c, int n_force,
                                      const char *const *force)
 {
-    enum { MAX_BYTES = 1 << 28 };
     const char *path = vlm_ckpt_path(c->files, "text.model");
-    char *then = NULL, *now = NULL;
-    size_t then_bytes = 0, now_bytes = 0;
+    const vlm_text *now = &t->text_bytes;
+    char *then = NULL;
+    size_t then_bytes = 0;
     if (!path || !t->spm || is_forced("data.text_model:", n_force, force)) return VLMOE_OK;
-    vlmoe_status st = vlm_file_read(path, MAX_BYTES, &then, &then_bytes, &t->error);
-    if (!st) st = vlm_file_read(t->text_model, MAX_BYTES, &now, &now_bytes, &t->error);
-    if (!st && (then_bytes != now_bytes || memcmp(then, now, now_bytes)))
+    vlmoe_status st = vlm_file_read(path, MAX_TEXT_MODEL, &then, &then_bytes, &t->error);
+    if (!st && (then_bytes != now->bytes || memcmp(then, now->data, now->bytes)))
         st = vlm_fail(&t->error, VLMOE_E_ARG,
                       "data.text_model: %s is not the text model that %s was made with. Bring that "
                       "back (it is %s), or --force data.text_model",
                       t->text_model, c->path, path);
     vlm_free(then);
-    vlm_free(now);
     return st;
 }
 

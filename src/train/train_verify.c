@@ -135,7 +135,7 @@ static vlmoe_status compare_beginnings(const verify *v, const vlmoe_trainer *t, 
 static vlmoe_status on_ranks(verify *v, vlmoe_error *error)
 {
     vlmoe_trainer *t = NULL;
-    VLM_TRY(vlm_trainer_create(v->config, v->trainer, v->seat, &t, error));
+    VLM_TRY(vlm_trainer_create(v->config, v->trainer, v->seat, v->params->from, &t, error));
     vlmoe_status st = go_on(v, t, error);
     if (!st) st = make_room(v, t, error);
     if (!st) st = plan_alone(v, t, error);
@@ -197,7 +197,8 @@ static void *run_alone(void *arg)
     vlmoe_trainer *t = NULL;
     vlmoe_config c = *a->v->config; /* lists and texts stay the caller's */
     c.run.ranks = 1;
-    vlmoe_status st = vlm_trainer_create(&c, a->v->trainer, NULL, &t, &a->error);
+    vlmoe_status st =
+        vlm_trainer_create(&c, a->v->trainer, NULL, a->v->params->from, &t, &a->error);
     if (!st) st = alone_steps(a, t);
     vlmoe_trainer_destroy(t);
     a->error.status = st;

@@ -34,7 +34,9 @@ for task in $tasks; do
     done
     cp -r "$task" "$task-resumed"
     rm -r "$task-resumed/step-00000004"
+    mv run gone # what it was tuned from is needed no more
     expect 0 train "$task" "run.out=$work/$task-resumed" --resume
+    mv gone run
     said "resumed at step 2 of 4"
     same "$task" "$task-resumed"
     expect 0 "$BIN/vlmoe-eval" --checkpoint "$task" --json "$task.eval"
