@@ -88,15 +88,15 @@ assert len(labels) == 300 and all(sorted(l) == ["False", "False", "True", "True"
 END
 pack --format nlvr2 --in pictures/dev.json --images pictures --out pictures/shards
 
-# ---- hypotheses over a made-up hierarchy: a root, twelve kinds, eight things of each
+# ---- hypotheses over a made-up hierarchy: a root, twelve kinds, twenty-two things of each
 mkdir -p packages/wordnet-base/dict
 python3 - <<'END'
-nodes = [(1, "thing", 0)] + [(10 + k, f"kind{k}", 1) for k in range(12)] + [(1000 + 8 * k + n, f"item{k}x{n}", 10 + k) for k in range(12) for n in range(8)]
+nodes = [(1, "thing", 0)] + [(10 + k, f"kind{k}", 1) for k in range(12)] + [(1000 + 22 * k + n, f"item{k}x{n}", 10 + k) for k in range(12) for n in range(22)]
 with open("packages/wordnet-base/dict/data.noun", "w") as data, open("packages/wordnet-base/dict/index.noun", "w") as index:
     for number, word, above in nodes:
         pointer = f"001 @ {above:08d} n 0000" if above else "000"
         data.write(f"{number:08d} 06 n 01 {word} 0 {pointer} | made for {word}; \"an example\"\n")
-        index.write(f"{word} n 1 0 1 0 {number:08d}\n")
+        index.write(f"{word} n 1 0 1 1 {number:08d}\n")
 END
 expect 0 python3 "$scripts/make_nli.py" packages nli
 python3 - <<'END' || fail "a hypothesis tells its label"
