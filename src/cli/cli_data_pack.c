@@ -45,7 +45,7 @@ static const char help[] =
     "  karpathy   --in JSON --split train,restval; pictures in ROOT/FILEPATH or ROOT\n"
     "  imagenet   --in FOLDER of a folder for each class [--labels FILE]\n"
     "  mnli, glue --in LINES or TABLE [--split NAME, else matched or mismatched by FILE]\n"
-    "  beit3      --in INDEX --text-model MODEL [--labels FILE, answer2label.txt for questions]\n"
+    "  beit3      --in INDEX --text-model MODEL [--labels FILE, or answer2label.txt]\n"
     "  idx        --in IMAGES --annotations LABELS [--labels FILE], gzip or not\n"
     "  --dry-run  write nothing, count everything; pictures are looked for if --images is given\n";
 

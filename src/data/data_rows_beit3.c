@@ -5,6 +5,7 @@
 #include <string.h>
 #include "data_rows_kind.h"
 #include "data_spm.h"
+#include "data_stream.h"
 
 enum { N_OWN = 4, UNKNOWN = 3, TOKENS_MAX = 4096 };
 
@@ -69,6 +70,19 @@ static vlmoe_status read_answers(vlm_rows *rows, const char *path, vlmoe_error *
     return st;
 }
 
+/* answer2label.txt is told by what it holds: people give it other names. */
+static vlmoe_status begins_with_object(const char *path, bool *out, vlmoe_error *error)
+{
+    vlm_stream stream = {0};
+    char *line = NULL;
+    size_t bytes = 0;
+    VLM_TRY(vlm_stream_open_text(path, &stream, error));
+    vlmoe_status st = vlm_stream_line(&stream, &line, &bytes, error);
+    *out = !st && line && line[0] == '{';
+    vlm_stream_close(&stream);
+    return st;
+}
+
 static vlmoe_status set_classes(vlm_rows *rows, task kind, vlmoe_error *error)
 {
     static const char *const truth[] = {"False", "True"};
@@ -83,11 +97,9 @@ static vlmoe_status set_classes(vlm_rows *rows, task kind, vlmoe_error *error)
                         "%s: its labels are numbers, so the file of classes is "
                         "needed (answer2label.txt, or one name a line)",
                         rows->options.in);
-    const size_t n = strlen(path);
-    if (kind == VQA && n > 16 && !strcmp(path + n - 16, "answer2label.txt"))
-        return read_answers(rows, path, error);
-    if (kind == VQA && !strcmp(path, "answer2label.txt")) return read_answers(rows, path, error);
-    return vlm_rows_read_classes(rows, path, error);
+    bool is_json = false;
+    VLM_TRY(begins_with_object(path, &is_json, error));
+    return is_json ? read_answers(rows, path, error) : vlm_rows_read_classes(rows, path, error);
 }
 
 static vlmoe_status beit3_open(vlm_rows *rows, vlmoe_error *error)

@@ -221,6 +221,9 @@ complained "SentencePiece model is needed"
 expect 2 "$data" pack --format beit3 --in ids.jsonl --text-model text.model --out beit3
 complained "answer2label.txt"
 expect 0 "$data" pack --format beit3 --in ids.jsonl --text-model text.model --labels answer2label.txt --out beit3
+cp answer2label.txt vocabulary.json
+expect 0 "$data" pack --format beit3 --in ids.jsonl --text-model text.model --labels vocabulary.json --out beit3-again
+cmp beit3/labels.txt beit3-again/labels.txt || fail "another name of answer2label.txt gives other classes"
 member beit3/00000.tar 000000000.json '{"id":5,"pictures":[0],"labels":[1],"scores":[0.6]}'
 [ -n "$(tar xOf beit3/00000.tar 000000000.txt)" ] || fail "no text"
 [ "$(tr '\n' ' ' <beit3/labels.txt)" = "no yes " ] || fail "labels.txt of beit3"
