@@ -139,12 +139,15 @@ static vlmoe_status train(const vocab_options *options, const char *lines, vlmoe
 }
 
 /* What the model has, which a small corpus may keep below what was asked for. */
-static int print_size(const char *tool, const char *path)
+static int print_size(const char *tool, const char *path, int64_t wanted)
 {
     vlm_spm *spm = NULL;
     vlmoe_error error = {0};
     if (vlm_spm_open(path, &spm, &error)) return vlm_cli_report(tool, &error);
-    printf("%s: %d pieces\n", path, vlm_spm_special(spm).n);
+    const int n = vlm_spm_special(spm).n;
+    printf("%s: %d pieces", path, n);
+    if (n < wanted) printf(", fewer than %lld: the texts hold no more", (long long)wanted);
+    printf("\n");
     vlm_spm_close(spm);
     return vlm_cli_finish(tool, CLI_OK);
 }
@@ -160,5 +163,5 @@ int vlm_cli_data_vocab(int argc, char **argv)
                             : vlm_fail(&error, VLMOE_E_NOMEM, "no memory for a path");
     vlm_free(lines);
     if (st) return vlm_cli_report(argv[0], &error);
-    return print_size(argv[0], options.out);
+    return print_size(argv[0], options.out, options.size);
 }

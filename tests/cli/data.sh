@@ -175,7 +175,7 @@ for i in $(seq 200); do
 done >sentences.txt
 expect 0 "$data" pack --in sentences.txt --out sentences
 expect 0 "$data" vocab --in sentences --size 60 --out a.model
-said "a.model: 55 pieces" # all that 200 sentences of one kind give: what is there, not what was asked for
+said "a.model: 55 pieces, fewer than" # all that 200 sentences of one kind give: what is there, not what was asked for
 expect 0 "$data" vocab --in sentences.txt --size 60 --out b.model
 cmp a.model b.model || fail "shards and plain text of the same sentences give different models"
 expect 0 "$data" vocab --size 60 --out c.model --in sentences.txt set
