@@ -72,8 +72,6 @@ vlmoe_status vlm_scored_close(const vlm_scored *scored, const vlm_score_options 
 int vlm_score_fields(char *line, char separator, char **field, int max);
 /* Without white space and control characters at its ends, in place: captions that are equal then are one (vlm_caption_number). */
 char *vlm_score_trim(char *text);
-/* The first character of a file that is no white space; '\0': an empty file. */
-vlmoe_status vlm_score_first_sign(const char *path, char *out, vlmoe_error *error);
 /* What a picture is known by, "top/dir/a.b.JPEG" -> "dir/a.b", in place; and without the folder, "a.b". */
 char *vlm_score_picture(char *name);
 const char *vlm_score_stem(const char *picture);

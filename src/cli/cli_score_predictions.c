@@ -1,5 +1,4 @@
 /* Predictions read, found by id, and accounted for. */
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include "cli_score.h"
@@ -210,25 +209,12 @@ static vlmoe_status read_lines(vlm_scored *a, vlm_scored_form form, vlmoe_error 
     return st;
 }
 
-vlmoe_status vlm_score_first_sign(const char *path, char *out, vlmoe_error *error)
-{
-    vlm_stream stream = {0};
-    *out = '\0';
-    VLM_TRY(vlm_stream_open_text(path, &stream, error));
-    vlmoe_status st = stream.at == stream.end ? vlm_stream_fill(&stream, error) : VLMOE_OK;
-    size_t at = stream.at;
-    while (!st && at < stream.end && isspace((unsigned char)stream.data[at])) at++;
-    if (!st && at < stream.end) *out = stream.data[at];
-    vlm_stream_close(&stream);
-    return st;
-}
-
 vlmoe_status vlm_scored_read(const char *path, vlm_scored_form form, vlm_scored *out,
                              vlmoe_error *error)
 {
     char sign;
     *out = (vlm_scored){.path = path};
-    vlmoe_status st = vlm_score_first_sign(path, &sign, error);
+    vlmoe_status st = vlm_stream_first_sign(path, &sign, error);
     if (!st && form == VLM_SCORED_VQA) st = read_records(out, sign != '{', form, error);
     else if (!st && form == VLM_SCORED_CLASSIFY && sign == '{')
         st = read_records(out, false, form, error);

@@ -216,7 +216,7 @@ vlmoe_status vlm_score_retrieval(const vlm_score_options *options, const char *r
                                  vlm_score_sheet *out, vlmoe_error *error)
 {
     char sign;
-    VLM_TRY(vlm_score_first_sign(results, &sign, error));
+    VLM_TRY(vlm_stream_first_sign(results, &sign, error));
     if (sign == '{') return vlm_score_lists(options, results, out, error);
     if (options->partial)
         return vlm_fail(error, VLMOE_E_ARG,

@@ -70,19 +70,6 @@ static vlmoe_status read_answers(vlm_rows *rows, const char *path, vlmoe_error *
     return st;
 }
 
-/* answer2label.txt is told by what it holds: people give it other names. */
-static vlmoe_status begins_with_object(const char *path, bool *out, vlmoe_error *error)
-{
-    vlm_stream stream = {0};
-    char *line = NULL;
-    size_t bytes = 0;
-    VLM_TRY(vlm_stream_open_text(path, &stream, error));
-    vlmoe_status st = vlm_stream_line(&stream, &line, &bytes, error);
-    *out = !st && line && line[0] == '{';
-    vlm_stream_close(&stream);
-    return st;
-}
-
 static vlmoe_status set_classes(vlm_rows *rows, task kind, vlmoe_error *error)
 {
     static const char *const truth[] = {"False", "True"};
@@ -97,9 +84,9 @@ static vlmoe_status set_classes(vlm_rows *rows, task kind, vlmoe_error *error)
                         "%s: its labels are numbers, so the file of classes is "
                         "needed (answer2label.txt, or one name a line)",
                         rows->options.in);
-    bool is_json = false;
-    VLM_TRY(begins_with_object(path, &is_json, error));
-    return is_json ? read_answers(rows, path, error) : vlm_rows_read_classes(rows, path, error);
+    char sign; /* answer2label.txt is told by what it holds: people give it other names */
+    VLM_TRY(vlm_stream_first_sign(path, &sign, error));
+    return sign == '{' ? read_answers(rows, path, error) : vlm_rows_read_classes(rows, path, error);
 }
 
 static vlmoe_status beit3_open(vlm_rows *rows, vlmoe_error *error)

@@ -1,4 +1,5 @@
 /* The window over a file: filling, growing, seeking, lines. */
+#include <ctype.h>
 #include "data_stream.h"
 
 #include <fcntl.h>
@@ -77,6 +78,19 @@ vlmoe_status vlm_stream_open_text(const char *path, vlm_stream *out, vlmoe_error
     VLM_TRY(vlm_stream_open(path, 0, out, error));
     vlmoe_status st = vlm_stream_skip_mark(out, error);
     if (st) vlm_stream_close(out);
+    return st;
+}
+
+vlmoe_status vlm_stream_first_sign(const char *path, char *out, vlmoe_error *error)
+{
+    vlm_stream stream = {0};
+    *out = '\0';
+    VLM_TRY(vlm_stream_open_text(path, &stream, error));
+    vlmoe_status st = stream.at == stream.end ? vlm_stream_fill(&stream, error) : VLMOE_OK;
+    size_t at = stream.at;
+    while (!st && at < stream.end && isspace((unsigned char)stream.data[at])) at++;
+    if (!st && at < stream.end) *out = stream.data[at];
+    vlm_stream_close(&stream);
     return st;
 }
 

@@ -29,6 +29,8 @@ void vlm_stream_close(vlm_stream *stream); /* a zeroed one is allowed */
 
 /* A text file, behind its byte order mark where it has one. Errors: as open and fill. */
 vlmoe_status vlm_stream_open_text(const char *path, vlm_stream *out, vlmoe_error *error);
+/* The first character of a text file that is no white space, which tells JSON from lines; '\0': there is none. Errors: the same. */
+vlmoe_status vlm_stream_first_sign(const char *path, char *out, vlmoe_error *error);
 
 /* At the file's first byte: go behind a byte order mark, if one is there. Errors: as fill. */
 vlmoe_status vlm_stream_skip_mark(vlm_stream *stream, vlmoe_error *error);
