@@ -75,7 +75,7 @@ static vlmoe_status check_config(const run *r, vlmoe_error *error)
         st = vlm_file_read(path, MAX_METRICS_BYTES, &text, &bytes, error);
         if (!st && !vlmoe_config_load(path, 0, NULL, &config, NULL))
             vlm_config_write(config, false, &again);
-        if (!st && (again.bytes != bytes || memcmp(again.data, text, bytes)))
+        if (!st && (!again.bytes || again.bytes != bytes || memcmp(again.data, text, bytes)))
             st = refuse_foreign(path, error);
     }
     vlm_text_free(&again);
