@@ -77,7 +77,7 @@ expect 0 "$inspect" records --report
 page records/report.html --has "The run saved no checkpoint" "$(percent records accuracy)" "Load over the run" --lacks "Load of held-out tokens"
 # what --data names is about held-out data, not about the run
 expect 0 "$inspect" vqa --report --data nlvr2.json --out other.html
-page other.html --has "Complete: 2 steps." "visual question answering" --lacks '&quot;nlvr2&quot;'
+page other.html --has "Complete: 2 steps." "visual question answering" --lacks '"nlvr2"'
 mv tasks gone
 expect 0 "$inspect" vqa --report
 page vqa/report.html --has "Held-out data could not be shown" "$(percent vqa accuracy)"
