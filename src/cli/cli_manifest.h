@@ -34,7 +34,7 @@ bool vlm_manifest_next(vlm_manifest *manifest);
 
 /* The line as a sample: image read and decoded once to see that it is whole, texts checked to be
  * UTF-8 and not blank, a row with other fields kept whole as json. Borrowed until the next call.
- * Errors: FORMAT, IO, UNSUPPORTED, NOMEM; the text names file and line. */
+ * Errors: FORMAT, IO, NOMEM; the text names file and line. */
 vlmoe_status vlm_manifest_sample(vlm_manifest *manifest, vlm_sample *out, vlmoe_error *error);
 
 #endif

@@ -275,7 +275,7 @@ static vlmoe_status note_unused(packer *p, vlmoe_error *error)
 
 static vlmoe_status walk(packer *p, vlm_rows *rows, vlm_row *row, vlmoe_error *error)
 {
-    const int64_t skip = p->options->skip;
+    const int64_t skip = p->options->skip; /* those rows' pictures are not unused ones */
     while (p->ledger->n_packed < p->options->limit) {
         bool found = false;
         VLM_TRY(vlm_rows_next(rows, row, &found, error));
